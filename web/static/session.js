@@ -1,0 +1,82 @@
+// One stay in a room: a PeerConnection, and the session resource behind it.
+// The client offers once; there is never a second offer. Its three m-lines are
+// fixed: sound, camera, screen. Devices come and go by replaceTrack.
+
+/** What the server said when it refused, as an Error with a status. */
+async function refusal(response) {
+  let detail = response.statusText;
+  try {
+    const problem = await response.json();
+    detail = problem.detail || problem.title || detail;
+  } catch { /* not a problem document: the status has to do */ }
+  const error = new Error(detail);
+  error.status = response.status;
+  error.retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  return error;
+}
+
+export class Session extends EventTarget {
+  #pc = null;
+  #url = null;
+  #audio; #camera; #screen;
+
+  /** stream is the mix: one sound, one picture. Fill a <video> with it. */
+  stream = new MediaStream();
+  participant = null;
+
+  /**
+   * Joins. Dispatches "state" events whose detail is a
+   * RTCPeerConnectionState; "failed" is final. Throws an Error with the
+   * server's words and its HTTP status.
+   */
+  async join(room, name, { audio, video }) {
+    const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: await this.#iceServers() });
+    this.#pc = pc;
+    pc.ontrack = ({ track, receiver }) => {
+      // The picture waits for the sound by the reports of the server; the
+      // browser need not add a reserve of its own.
+      receiver.playoutDelayHint = 0;
+      this.stream.addTrack(track);
+    };
+    pc.onconnectionstatechange = () =>
+      this.dispatchEvent(new CustomEvent("state", { detail: pc.connectionState }));
+    this.#audio = pc.addTransceiver(audio ?? "audio", { direction: "sendrecv" });
+    this.#camera = pc.addTransceiver(video ?? "video", { direction: "sendrecv" });
+    this.#screen = pc.addTransceiver("video", { direction: "sendonly" });
+    try {
+      await pc.setLocalDescription();
+      const query = name ? `?${new URLSearchParams({ name })}` : "";
+      const response = await fetch(`/v1/rooms/${encodeURIComponent(room)}/participants${query}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/sdp" },
+        body: pc.localDescription.sdp,
+      });
+      if (response.status !== 201) throw await refusal(response);
+      this.#url = response.headers.get("Location");
+      this.participant = /<([^>]+)>;\s*rel="describedby"/.exec(response.headers.get("Link") ?? "")?.[1] ?? null;
+      await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
+    } catch (error) {
+      this.leave();
+      throw error;
+    }
+  }
+
+  async #iceServers() {
+    const response = await fetch("/v1/ice-servers");
+    return response.ok ? (await response.json()).iceServers ?? [] : [];
+  }
+
+  setAudio(track) { return this.#audio.sender.replaceTrack(track); }
+  setCamera(track) { return this.#camera.sender.replaceTrack(track); }
+  setScreen(track) { return this.#screen.sender.replaceTrack(track); }
+
+  /** The W3C statistics of the connection, for the curious and for tests. */
+  getStats() { return this.#pc.getStats(); }
+
+  /** Leaves; also right while the page goes away. */
+  leave() {
+    if (this.#url) fetch(this.#url, { method: "DELETE", keepalive: true }).catch(() => {});
+    this.#url = null;
+    this.#pc?.close();
+  }
+}
