@@ -167,8 +167,8 @@ func TestScaleKeepsFlatColours(t *testing.T) {
 			if err := Scale(dst, src); err != nil {
 				t.Fatal(err)
 			}
-			// One step is 48 dB: libyuv's box truncates when it reduces a lot.
-			if db := PSNR(dst, want); db < 48 {
+			// Two steps are 42 dB: libyuv truncates when it reduces a lot.
+			if db := PSNR(dst, want); db < 42 {
 				t.Errorf("%+v: a flat %d became %d", s, v, dst.Y[0])
 			}
 		}
