@@ -1,0 +1,92 @@
+package transport
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+
+	"mixdown/codec"
+)
+
+// maxOpusPayload is the longest Opus packet that is taken: three frames of
+// 1275 bytes (RFC 6716 section 3.4) do not fit an MTU, and nobody sends them.
+const maxOpusPayload = maxPayload
+
+// audioReceiverStats counts since the receiver was made.
+type audioReceiverStats struct {
+	Packets, Bytes uint64 // taken, payload only
+	Padding        uint64 // packets without payload
+	Oversize       uint64 // payload over 1500 bytes
+	Stray          uint64 // far off in sequence numbers, ignored
+	Restarts       uint64 // senders that started anew
+}
+
+// An audioReceiver turns the RTP packets of one Opus stream into frames with
+// unwrapped numbers. It keeps no packets: order, duplicates and loss are the
+// playout's affair, which conceals instead of asking again. It is not safe
+// for concurrent use and does not block.
+type audioReceiver struct {
+	stats  audioReceiverStats
+	seq    seqTracker
+	media  mediaClock
+	sender senderClock
+	stream codec.StreamID
+}
+
+func newAudioReceiver() *audioReceiver {
+	return &audioReceiver{
+		media:  mediaClock{rate: audioClockRate},
+		sender: senderClock{rate: audioClockRate},
+		stream: codec.NewStreamID(),
+	}
+}
+
+// senderReport tells the pair of a sender report (RFC 3550 section 6.4.1).
+func (r *audioReceiver) senderReport(ntp codec.NTPTime, rtpTime uint32) {
+	r.sender.report(ntp, rtpTime)
+}
+
+// push takes one packet, without its padding, that came at now. The frame has
+// one reference, which is the caller's, and its own copy of the payload. It is
+// nil for packets without sound and for strays.
+func (r *audioReceiver) push(h *rtp.Header, payload []byte, level codec.AudioLevel, now time.Duration) *codec.EncodedFrame {
+	switch {
+	case len(payload) == 0:
+		// The number is used up: the playout sees a hole without sound in it,
+		// which costs one concealed frame at worst.
+		r.stats.Padding++
+		r.seq.unwrap(h.SequenceNumber)
+		return nil
+	case len(payload) > maxOpusPayload:
+		r.stats.Oversize++
+		return nil
+	}
+	seq, verdict := r.seq.unwrap(h.SequenceNumber)
+	switch verdict {
+	case seqStray:
+		r.stats.Stray++
+		return nil
+	case seqRestart:
+		r.stats.Restarts++
+		r.stream = codec.NewStreamID()
+		r.media.restart()
+		r.sender.valid = false
+	}
+	r.stats.Packets++
+	r.stats.Bytes += uint64(len(payload))
+	f := codec.NewEncodedFrame(len(payload))
+	f.Data = append(f.Data, payload...)
+	f.Codec, f.Stream, f.Seq = codec.Opus, r.stream, seq
+	f.PTS, f.Capture = r.media.pts(h.Timestamp, now), r.sender.capture(h.Timestamp)
+	f.Arrival, f.Level = now, level
+	return f
+}
+
+// parseAudioLevel reads the client-to-mixer audio level extension (RFC 6464
+// section 3); the level is not Valid when ext is empty.
+func parseAudioLevel(ext []byte) codec.AudioLevel {
+	if len(ext) == 0 {
+		return codec.AudioLevel{}
+	}
+	return codec.AudioLevel{DBov: ext[0] & 0x7f, Voice: ext[0]&0x80 != 0, Valid: true}
+}
