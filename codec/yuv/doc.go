@@ -39,6 +39,10 @@ import (
 // maxSide is the largest side of a picture, VP8's own (RFC 6386 section 9.1).
 const maxSide = 16383
 
+// Check says why f's planes cannot hold a picture of its size, if so; the error
+// wraps [codec.ErrBadConfig]. It is for whoever passes f's planes to C.
+func Check(f *codec.VideoFrame) error { return check("picture", f) }
+
 // check says why f's planes cannot hold a picture of its size, if so.
 func check(name string, f *codec.VideoFrame) error {
 	return checkPlanes(name, f.Width, f.Height, f.StrideY, f.StrideUV, len(f.Y), len(f.U), len(f.V))
