@@ -1,0 +1,151 @@
+package audio
+
+import (
+	"fmt"
+	"time"
+
+	"mixdown/codec"
+)
+
+const (
+	// maxPacketBytes is the longest Opus packet of one frame (RFC 6716
+	// section 3.4).
+	maxPacketBytes = 1275
+	// A listener whose voice is gone returns to the shared mix not before this
+	// many ticks: by then both encoders have heard the same for 60 ms.
+	returnTicks = 3
+	// returnQuiet is -50 dBFS, a full-scale sine being 0 dBFS = -3 dBov: below
+	// it a difference of states is not heard.
+	returnQuiet = 53
+	// returnTicksMax is 500 ms, after which the states agree but for coding
+	// noise whatever is being said.
+	returnTicksMax = 25
+)
+
+// output is one way of hearing the mix: a limiter and an encoder, whose states
+// belong together.
+type output struct {
+	enc     codec.AudioEncoder
+	limiter Limiter
+	stream  codec.StreamID
+	frame   *codec.EncodedFrame // lent out until the next tick, or nil
+	pcm     codec.AudioFrame
+	packet  [maxPacketBytes]byte
+}
+
+func (m *Mix) newOutput() (*output, error) {
+	enc, err := m.config.NewEncoder()
+	if err != nil {
+		return nil, fmt.Errorf("audio: make encoder: %w", err)
+	}
+	return &output{enc: enc, stream: codec.NewStreamID()}, nil
+}
+
+// dropFrame releases the frame of the last tick.
+func (o *output) dropFrame() {
+	if o.frame != nil {
+		o.frame.Release()
+		o.frame = nil
+	}
+}
+
+func (o *output) close() error {
+	o.dropFrame()
+	return o.enc.Close()
+}
+
+// provide makes outputs ahead of need: as many as can be personal at once.
+// Those who are in the last half second of their own mix count beside those
+// who speak, hence twice MaxOpen.
+func (m *Mix) provide() error {
+	n := 0
+	for _, mem := range m.members {
+		if mem.src != nil && mem.listening {
+			n++
+		}
+	}
+	for n = min(n, 2*m.config.MaxOpen); m.outputs < n; {
+		out, err := m.newOutput()
+		if err != nil {
+			return err
+		}
+		m.outputs++
+		m.spare = append(m.spare, out)
+	}
+	return nil
+}
+
+// recycle puts an output back for the next one who speaks. Its frame stays
+// valid until the next tick.
+func (m *Mix) recycle(out *output) { m.spare = append(m.spare, out) }
+
+// toPersonal gives a listener who is heard from this tick on his own mix, a
+// copy of the shared one. It must come before anything of this tick is limited
+// or coded.
+func (m *Mix) toPersonal(mem *Member) error {
+	if mem.out != nil || !mem.listening || mem.gate.state == GateClosed {
+		return nil
+	}
+	if len(m.spare) == 0 {
+		// More tails of speech than were provided for. Better a tick that
+		// allocates than somebody who hears himself.
+		out, err := m.newOutput()
+		if err != nil {
+			return err
+		}
+		m.outputs++
+		m.spare = append(m.spare, out)
+	}
+	out := m.spare[len(m.spare)-1]
+	m.spare = m.spare[:len(m.spare)-1]
+	mem.out = out
+	m.stats.ToPersonal++
+	out.limiter = m.shared.limiter
+	out.stream = codec.NewStreamID()
+	if err := out.enc.CopyFrom(m.shared.enc); err != nil {
+		// He gets a click, which is better than his own voice.
+		return fmt.Errorf("audio: copy encoder: %w", err)
+	}
+	return nil
+}
+
+// toShared takes a listener back when that cannot be heard. quiet says that
+// the shared mix of this tick is.
+func (m *Mix) toShared(mem *Member, quiet bool) {
+	switch {
+	case mem.out == nil:
+		return
+	case !mem.listening:
+	case mem.gate.state != GateClosed || mem.closedTicks < returnTicks:
+		return
+	case !quiet && mem.closedTicks < returnTicksMax:
+		return
+	}
+	m.recycle(mem.out)
+	mem.out = nil
+	m.stats.ToShared++
+}
+
+// encode codes what an output's limiter gave. mem is who hears it, nil for the
+// shared mix.
+func (m *Mix) encode(out *output, pts time.Duration, mem *Member) error {
+	m.stats.Encodes++
+	n, err := out.enc.Encode(&out.pcm, out.packet[:])
+	if err != nil {
+		m.stats.EncodeErrors++
+		return fmt.Errorf("audio: encode mix: %w", err)
+	}
+	// A frame that is retained for a while should not hold the longest
+	// packet's memory, so it is made when the length is known.
+	f := codec.NewEncodedFrame(n)
+	f.Codec, f.Stream, f.PTS = codec.Opus, out.stream, pts
+	f.Data = append(f.Data, out.packet[:n]...)
+	f.Heard = f.Heard[:0]
+	for _, other := range m.heard {
+		if other != mem && len(f.Heard) < MaxHeard {
+			f.Heard = append(f.Heard, codec.Contributor{CSRC: other.csrc, LevelDBov: other.heardLevel})
+		}
+	}
+	out.frame = f
+	return nil
+}
