@@ -1,0 +1,143 @@
+package transporttest
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func listen(t *testing.T) net.PacketConn {
+	t.Helper()
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestPacketConnBothWays(t *testing.T) {
+	const delay = 20 * time.Millisecond
+	far := listen(t)
+	near := WrapPacketConn(listen(t), Spec{Delay: delay}, Spec{Delay: delay}, 1)
+	defer near.Close()
+	start := time.Now()
+	if n, err := near.WriteTo([]byte("ping"), far.LocalAddr()); n != 4 || err != nil {
+		t.Fatalf("WriteTo = %d, %v", n, err)
+	}
+	buf := make([]byte, 100)
+	_ = far.SetReadDeadline(time.Now().Add(10 * time.Second))
+	n, addr, err := far.ReadFrom(buf)
+	if err != nil || string(buf[:n]) != "ping" {
+		t.Fatalf("far end read %q, %v", buf[:n], err)
+	}
+	if addr.String() != near.LocalAddr().String() {
+		t.Errorf("came from %v, want %v", addr, near.LocalAddr())
+	}
+	if _, err := far.WriteTo([]byte("pong!"), addr); err != nil {
+		t.Fatal(err)
+	}
+	_ = near.SetReadDeadline(time.Now().Add(10 * time.Second))
+	n, addr, err = near.ReadFrom(buf)
+	if err != nil || string(buf[:n]) != "pong!" || addr.String() != far.LocalAddr().String() {
+		t.Fatalf("near end read %q from %v, %v", buf[:n], addr, err)
+	}
+	if took := time.Since(start); took < 2*delay {
+		t.Errorf("the round trip took %v, want at least %v", took, 2*delay)
+	}
+}
+
+// TestPacketConnLoses sends through a lossy direction and counts against the
+// link's own statistics: the wrapper adds no loss and no duplicates.
+func TestPacketConnLoses(t *testing.T) {
+	const count = 500
+	far := listen(t)
+	near := WrapPacketConn(listen(t), Spec{}, Spec{Loss: 0.2}, 4)
+	defer near.Close()
+	for i := range count {
+		if _, err := near.WriteTo(binary.BigEndian.AppendUint32(nil, uint32(i)), far.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, out := near.Stats()
+	if out.In != count || out.Lost < 50 || out.Lost > 150 {
+		t.Fatalf("%+v, want 500 in and about 100 lost", out)
+	}
+	buf := make([]byte, 100)
+	_ = far.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for i := range count - out.Lost {
+		if n, _, err := far.ReadFrom(buf); err != nil || n != 4 {
+			t.Fatalf("packet %d of %d: %d bytes, %v", i, count-out.Lost, n, err)
+		}
+	}
+	_ = far.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, _, err := far.ReadFrom(buf); err == nil {
+		t.Error("more came out than the link let through")
+	}
+}
+
+func TestPacketConnDeadlines(t *testing.T) {
+	near := WrapPacketConn(listen(t), Spec{}, Spec{}, 1)
+	defer near.Close()
+	buf := make([]byte, 10)
+	_ = near.SetReadDeadline(time.Now().Add(-time.Second))
+	if _, _, err := near.ReadFrom(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a deadline in the past: %v", err)
+	}
+	_ = near.SetReadDeadline(time.Time{})
+	result := make(chan error, 1)
+	go func() {
+		_, _, err := near.ReadFrom(buf)
+		result <- err
+	}()
+	_ = near.SetDeadline(time.Now().Add(20 * time.Millisecond)) // reaches the waiting reader
+	if err := <-result; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a deadline set while waiting: %v", err)
+	}
+}
+
+func TestPacketConnClose(t *testing.T) {
+	inner := listen(t)
+	near := WrapPacketConn(inner, Spec{Delay: time.Hour / 100}, Spec{Delay: time.Hour / 100}, 1)
+	if _, err := near.WriteTo([]byte("never"), near.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	go func() {
+		_, _, err := near.ReadFrom(make([]byte, 10))
+		result <- err
+	}()
+	if err := near.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := near.Close(); err != nil {
+		t.Errorf("Close again: %v", err)
+	}
+	if err := <-result; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("ReadFrom after Close: %v", err)
+	}
+	if _, err := near.WriteTo([]byte("x"), near.LocalAddr()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("WriteTo after Close: %v", err)
+	}
+	if _, err := inner.WriteTo([]byte("x"), inner.LocalAddr()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the wrapped connection is still open: %v", err)
+	}
+}
+
+// TestPacketConnNotices that the wrapped connection is closed underneath.
+func TestPacketConnNotices(t *testing.T) {
+	inner := listen(t)
+	near := WrapPacketConn(inner, Spec{}, Spec{}, 1)
+	_ = inner.Close()
+	if _, _, err := near.ReadFrom(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("ReadFrom: %v", err)
+	}
+	_ = near.Close()
+}
