@@ -2,9 +2,22 @@ package transport
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
 	"log/slog"
+	"math/big"
+	"net"
 	"net/netip"
+	"sync"
 	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/webrtc/v4"
 )
 
 // Config says what an [Engine] listens on and what its peers may do. The zero
@@ -13,83 +26,324 @@ type Config struct {
 	// Log defaults to one that discards.
 	Log *slog.Logger
 	// UDP are the sockets for media, "host:port" each; an empty host is all
-	// addresses, port 0 any free port. Defaults to [":8189"].
+	// addresses that the machine has at the start, port 0 any free port.
+	// Defaults to [":8189"].
 	UDP []string
+	// FullICE makes the server check paths itself (RFC 8445), which it needs
+	// when it has no address that clients can reach. Off, it is an ICE-lite
+	// agent: it sends nothing to an address before that address has proved
+	// that it knows the session's password, so it is no port scanner.
+	FullICE bool
 	// ConnectTimeout is how long a client may take from its answer to the
 	// first media key. Defaults to 15 s.
 	ConnectTimeout time.Duration
 	// LostAfter is the silence after which Feedback says LinkLost. Defaults to 3 s.
 	LostAfter time.Duration
 	// VanishAfter is the silence after which the Peer closes with
-	// [ErrVanished]. Defaults to 9 s.
+	// [ErrVanished]; it is noticed up to a second later. Defaults to 8 s.
 	VanishAfter time.Duration
 	// GatherTimeout bounds the making of an answer. Defaults to 5 s.
 	GatherTimeout time.Duration
 	// MaxPeers bounds the peers at one time, those still connecting included.
 	// Defaults to 1000.
 	MaxPeers int
-	// MaxVideoQueue is how much video may wait for a client before the rest
-	// is dropped to the next key frame. Defaults to 300 ms.
-	MaxVideoQueue time.Duration
+	// StartBps is the rate at which a client's path is taken to be until it
+	// is known: the pacer spreads pictures at it. Defaults to 4 Mb/s.
+	StartBps int
 	// MaxUplinkPackets and MaxUplinkBps are what one client may send, all
 	// streams together, per second; the rest is dropped and counted. They
 	// default to 2000 packets and 12 Mb/s.
 	MaxUplinkPackets, MaxUplinkBps int
 }
 
+// withDefaults fills in what is zero and reports every fault at once.
+func (c Config) withDefaults() (Config, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(c.UDP) == 0 {
+		c.UDP = []string{":8189"}
+	}
+	var errs []error
+	duration := func(name string, d *time.Duration, byDefault time.Duration) {
+		if *d < 0 {
+			errs = append(errs, fmt.Errorf("%s is %v: want more than 0", name, *d))
+		} else if *d == 0 {
+			*d = byDefault
+		}
+	}
+	number := func(name string, n *int, byDefault int) {
+		if *n < 0 {
+			errs = append(errs, fmt.Errorf("%s is %d: want more than 0", name, *n))
+		} else if *n == 0 {
+			*n = byDefault
+		}
+	}
+	duration("ConnectTimeout", &c.ConnectTimeout, 15*time.Second)
+	duration("LostAfter", &c.LostAfter, 3*time.Second)
+	duration("VanishAfter", &c.VanishAfter, 8*time.Second)
+	duration("GatherTimeout", &c.GatherTimeout, 5*time.Second)
+	number("MaxPeers", &c.MaxPeers, 1000)
+	number("StartBps", &c.StartBps, 4_000_000)
+	number("MaxUplinkPackets", &c.MaxUplinkPackets, 2000)
+	number("MaxUplinkBps", &c.MaxUplinkBps, 12_000_000)
+	if c.VanishAfter <= c.LostAfter {
+		errs = append(errs, fmt.Errorf("VanishAfter is %v: want more than LostAfter, %v", c.VanishAfter, c.LostAfter))
+	}
+	if len(errs) > 0 {
+		return c, fmt.Errorf("%w: %w", ErrBadConfig, errors.Join(errs...))
+	}
+	return c, nil
+}
+
 // Engine owns the media sockets and everything that its peers share. Create it
 // with [New]; it is safe for concurrent use.
 type Engine struct {
-	cfg Config
+	cfg   Config
+	conns []*net.UDPConn
+	media *webrtc.MediaEngine
+	cert  webrtc.Certificate
+
+	running chan struct{} // closed when Run has set up mux
+	closed  chan struct{} // closed by Close
+	gone    chan struct{} // closed when nothing is left
+	mux     ice.UDPMux    // set before running is closed
+
+	mu struct {
+		sync.Mutex
+		started, closing bool
+		peers            map[*Peer]struct{} // nil values never
+		reserved         int                // Accept calls under way
+	}
+	accepts sync.WaitGroup // Accept calls under way; Add only under mu while not closing
 }
 
 // New validates the configuration and opens the sockets, so that a taken port
 // is known at once; nothing is read from them before [Engine.Run].
-func New(cfg Config) (*Engine, error) { return &Engine{cfg: cfg}, nil }
+func New(cfg Config) (*Engine, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		cfg: cfg, running: make(chan struct{}), closed: make(chan struct{}), gone: make(chan struct{}),
+	}
+	e.mu.peers = make(map[*Peer]struct{})
+	if e.media, err = newMediaEngine(); err != nil {
+		return nil, err
+	}
+	if e.cert, err = newCertificate(); err != nil {
+		return nil, err
+	}
+	for _, hostport := range cfg.UDP {
+		conns, err := listen(hostport)
+		if err != nil {
+			e.closeConns()
+			return nil, err
+		}
+		e.conns = append(e.conns, conns...)
+	}
+	return e, nil
+}
+
+func (e *Engine) closeConns() {
+	for _, c := range e.conns {
+		_ = c.Close() // nothing was written that could be lost
+	}
+}
 
 // Run serves until ctx is done or [Engine.Close] is called, then closes every
 // peer and returns when all of them, and the sockets, are gone. It is called
-// once.
-func (e *Engine) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// once. The error is nil when it was asked to end.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	if e.mu.started || e.mu.closing {
+		e.mu.Unlock()
+		return ErrClosed
+	}
+	e.mu.started = true
+	logger := pionLog{e.cfg.Log}.NewLogger("mux")
+	muxes := make([]ice.UDPMux, 0, len(e.conns))
+	for _, c := range e.conns {
+		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: c, Logger: logger}))
+	}
+	e.mux = ice.NewMultiUDPMuxDefault(muxes...)
+	close(e.running)
+	e.mu.Unlock()
 
-// Close stops Run, or, if it never ran, closes the sockets; it waits. Twice is fine.
-func (e *Engine) Close() error { return nil }
+	select {
+	case <-ctx.Done():
+		e.stop()
+	case <-e.closed:
+	}
+	e.accepts.Wait() // from here on the set of peers only shrinks
+	e.mu.Lock()
+	peers := make([]*Peer, 0, len(e.mu.peers))
+	for p := range e.mu.peers {
+		peers = append(peers, p)
+	}
+	e.mu.Unlock()
+	for _, p := range peers {
+		p.end(nil)
+	}
+	for _, p := range peers {
+		<-p.Done()
+	}
+	err := e.mux.Close() // also closes the sockets, which ends their readers
+	close(e.gone)
+	return err
+}
+
+// stop makes Accept refuse and Run end.
+func (e *Engine) stop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.mu.closing {
+		return
+	}
+	e.mu.closing = true
+	close(e.closed)
+	if !e.mu.started {
+		e.closeConns()
+		close(e.gone)
+	}
+}
+
+// Close stops Run, or, if it never ran, closes the sockets; it waits. Twice is
+// fine. It must not be called from a Handler method.
+func (e *Engine) Close() error {
+	e.stop()
+	<-e.gone
+	return nil
+}
 
 // Addrs returns the addresses that the media sockets are bound to, in the
-// order of Config.UDP.
-func (e *Engine) Addrs() []netip.AddrPort { return nil }
-
-// Offer is one client's request to connect.
-type Offer struct {
-	// SDP is the client's offer, at most 64 KiB.
-	SDP string
-	// Role narrows what the offer asks for.
-	Role Role
-	// Epoch is the wall clock instant of the room's PTS zero, for sender reports.
-	Epoch time.Time
-	// CNAME names the room's clock in RTCP and SDP; 1..64 of letters, digits,
-	// '-', '_', '.'. Defaults to a random one.
-	CNAME string
-	// Handler gets the client's media.
-	Handler Handler
+// order of Config.UDP; an empty host makes one socket for each address of the
+// machine, all with the same port.
+func (e *Engine) Addrs() []netip.AddrPort {
+	addrs := make([]netip.AddrPort, 0, len(e.conns))
+	for _, c := range e.conns {
+		addrs = append(addrs, c.LocalAddr().(*net.UDPAddr).AddrPort())
+	}
+	return addrs
 }
 
-// Answer is what the client gets back.
-type Answer struct {
-	// SDP holds every candidate: no trickling is needed.
-	SDP string
-	// UFrag is the server's ICE user fragment, which names this ICE session.
-	UFrag string
-	// SendsAudio and SendsVideo say what the server will send, ReceivesAudio,
-	// ReceivesCamera and ReceivesScreen what the client may send.
-	SendsAudio, SendsVideo                        bool
-	ReceivesAudio, ReceivesCamera, ReceivesScreen bool
+// Peers returns how many peers there are, those still connecting included.
+func (e *Engine) Peers() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.mu.peers)
 }
 
-// Accept answers an offer. It takes some milliseconds (a DTLS certificate is
-// shared; gathering is local) and returns an error of this package; then the
-// Handler has not been called and never will be. The Peer lives until it is
-// closed, its client goes or the engine ends; ctx bounds only this call.
-func (e *Engine) Accept(ctx context.Context, offer Offer) (*Peer, Answer, error) {
-	return nil, Answer{}, ErrClosed
+// reserve makes room for one more peer. After nil the caller calls release.
+func (e *Engine) reserve(ctx context.Context) error {
+	select { // Run may not have got as far yet
+	case <-e.running:
+	case <-e.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrClosed, ctx.Err())
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.mu.closing {
+		return ErrClosed
+	}
+	if n := len(e.mu.peers) + e.mu.reserved; n >= e.cfg.MaxPeers {
+		return fmt.Errorf("%w: %d of %d", ErrExhausted, n, e.cfg.MaxPeers)
+	}
+	e.mu.reserved++
+	e.accepts.Add(1)
+	return nil
+}
+
+// release ends a reservation; p is nil if no peer came of it.
+func (e *Engine) release(p *Peer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.mu.reserved--
+	if p != nil {
+		e.mu.peers[p] = struct{}{}
+	}
+	e.accepts.Done()
+}
+
+func (e *Engine) forget(p *Peer) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.mu.peers, p)
+}
+
+// newCertificate makes the one certificate of this process. Clients learn its
+// fingerprint from the answer and look at nothing else in it (RFC 8827 section
+// 6.5); pion refuses to start with an expired one, hence the long life.
+func newCertificate() (webrtc.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return webrtc.Certificate{}, fmt.Errorf("DTLS key: %w", err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return webrtc.Certificate{}, fmt.Errorf("DTLS certificate: %w", err)
+	}
+	now := time.Now()
+	cert, err := webrtc.NewCertificate(key, x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: "mixdown"},
+		Issuer:       pkix.Name{CommonName: "mixdown"},
+		NotBefore:    now.Add(-24 * time.Hour),
+		NotAfter:     now.AddDate(20, 0, 0),
+		Version:      2,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	})
+	if err != nil {
+		return webrtc.Certificate{}, fmt.Errorf("DTLS certificate: %w", err)
+	}
+	return *cert, nil
+}
+
+// newMediaEngine registers what is spoken, and nothing else. The numbers are
+// only defaults: an answer uses those of its offer.
+func newMediaEngine() (*webrtc.MediaEngine, error) {
+	m := &webrtc.MediaEngine{}
+	err := m.RegisterCodec(webrtc.RTPCodecParameters{
+		RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeOpus, ClockRate: audioClockRate, Channels: 2,
+			SDPFmtpLine:  "minptime=10;useinbandfec=1",
+			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "transport-cc"}},
+		},
+		PayloadType: 111,
+	}, webrtc.RTPCodecTypeAudio)
+	if err != nil {
+		return nil, fmt.Errorf("register Opus: %w", err)
+	}
+	for _, c := range []webrtc.RTPCodecParameters{
+		{RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeVP8, ClockRate: videoClockRate,
+			RTCPFeedback: []webrtc.RTCPFeedback{
+				{Type: "goog-remb"}, {Type: "transport-cc"}, {Type: "ccm", Parameter: "fir"},
+				{Type: "nack"}, {Type: "nack", Parameter: "pli"},
+			},
+		}, PayloadType: 96},
+		{RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: videoClockRate, SDPFmtpLine: "apt=96",
+		}, PayloadType: 97},
+	} {
+		if err := m.RegisterCodec(c, webrtc.RTPCodecTypeVideo); err != nil {
+			return nil, fmt.Errorf("register %s: %w", c.MimeType, err)
+		}
+	}
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		uris := []string{uriMID, uriTWCC}
+		if kind == webrtc.RTPCodecTypeAudio {
+			uris = append(uris, uriLevel, uriCSRCLevel)
+		}
+		for _, uri := range uris {
+			if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
+				return nil, fmt.Errorf("register %s: %w", uri, err)
+			}
+		}
+	}
+	return m, nil
 }

@@ -22,6 +22,8 @@ var (
 	ErrNeverConnected = errors.New("client never connected")
 	// ErrVanished says that nothing has come from a client for too long.
 	ErrVanished = errors.New("client vanished")
+	// ErrMisbehaved says that a client was cut off because of what it sent.
+	ErrMisbehaved = errors.New("client misbehaved")
 	// ErrRefused says that the encrypted connection could not be made.
 	ErrRefused = errors.New("connection failed")
 )

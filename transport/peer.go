@@ -1,18 +1,64 @@
 package transport
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/pion/webrtc/v4"
 
 	"mixdown/codec"
 )
 
 // Peer is one connected client: a PeerConnection, its pacer and its
-// assemblers. Engine.Accept makes it. It is safe for concurrent use.
+// assemblers. Engine.Accept makes it. It is safe for concurrent use. Its
+// methods take no lock that is held while a Handler is called, so a Handler
+// may call them, all but Close.
 type Peer struct {
-	done chan struct{}
+	engine  *Engine
+	cfg     *Config
+	log     *slog.Logger
+	handler Handler
+	plan    *offerPlan
+	epoch   time.Time
+	cname   string
+	pc      *webrtc.PeerConnection
+
+	in   inbound
+	out  outbound
+	rtcp rtcpState
+
+	wake      chan struct{} // one slot: there is something for the loop to do
+	connected atomic.Bool
+
+	ending  chan struct{} // closed by end
+	endOnce sync.Once
+	endErr  error // set before ending is closed
+	done    chan struct{}
+
+	counts peerCounters
+	// limits and wantKey are how the mixer's wishes reach the loop.
+	limits  [codec.NumSources]atomic.Pointer[codec.UplinkTarget]
+	wantKey [codec.NumSources]atomic.Bool
+}
+
+// peerCounters are written by several goroutines.
+type peerCounters struct {
+	sentPackets, sentBytes, sendErrors    atomic.Uint64
+	received, receivedBytes               atomic.Uint64
+	policed, malformed, unknown           atomic.Uint64
+	keyframeRequests, nacksSent, plisSent atomic.Uint64
+	rtt, queueDelay, estimateBps, lossPPM atomic.Int64
+	streams, controlStreams               atomic.Int32
+	inboundSnapshot                       atomic.Pointer[inboundStats]
+	outboundSnapshot                      atomic.Pointer[pacerStats]
 }
 
 // PeerStats is a snapshot of one peer's counters, all since it was accepted.
+// Some of them are up to a second old.
 type PeerStats struct {
 	// Connected says that the media keys have been agreed.
 	Connected bool
@@ -23,20 +69,27 @@ type PeerStats struct {
 	Retransmitted uint64
 	// SendErrors counts packets that the socket refused.
 	SendErrors uint64
-	// AudioDropped and VideoDropped count frames for which the pacer had no room.
+	// AudioDropped counts packets that were thrown out of the full queue,
+	// VideoDropped pictures that were not taken or thrown out.
 	AudioDropped, VideoDropped uint64
-	// ReceivedPackets and ReceivedBytes count RTP that was decrypted.
+	// ReceivedPackets and ReceivedBytes count RTP that was decrypted, policed
+	// packets included.
 	ReceivedPackets, ReceivedBytes uint64
 	// Policed counts packets dropped because the client sent too much.
 	Policed uint64
-	// Malformed counts RTP and RTCP that could not be parsed.
-	Malformed uint64
-	// FramesLost counts pictures that could not be assembled.
-	FramesLost uint64
-	// NACKsSent, PLIsSent count what we asked of the client, PLIsReceived
-	// what it asked of us (FIR included).
+	// Malformed counts RTP and RTCP that could not be parsed, Unknown RTP of
+	// streams that were not negotiated.
+	Malformed, Unknown uint64
+	// PacketsLost counts video packets that never came, FramesBroken the times
+	// that a picture had to be waited for because of them.
+	PacketsLost, FramesBroken uint64
+	// Frames counts pictures handed on.
+	Frames uint64
+	// NACKsSent counts packets that we asked for again, PLIsSent key frames
+	// that we asked for, PLIsReceived those that the client asked for (FIR
+	// included).
 	NACKsSent, PLIsSent, PLIsReceived uint64
-	// RTT, LossFraction (0..1) and QueueDelay are the latest figures.
+	// RTT, LossFraction (0..1, of what we send) and QueueDelay are the latest figures.
 	RTT          time.Duration
 	LossFraction float64
 	QueueDelay   time.Duration
@@ -44,29 +97,212 @@ type PeerStats struct {
 	EstimateBps int
 }
 
-// WriteAudio lends one packet of the mix. It never blocks; when the pacer's
-// queue is full the oldest packet is dropped and counted.
-func (p *Peer) WriteAudio(f *codec.EncodedFrame) {}
+// WriteAudio lends one packet of the mix. It never blocks; when eight wait
+// already the oldest is dropped and counted. Before the client has connected
+// nothing is kept.
+func (p *Peer) WriteAudio(f *codec.EncodedFrame) {
+	if !p.connected.Load() {
+		return
+	}
+	p.out.mu.Lock()
+	if !p.out.closed {
+		p.out.pacer.pushAudio(f, codec.Now())
+	}
+	p.out.mu.Unlock()
+	p.poke()
+}
 
 // WriteVideo lends one picture of the mix. It never blocks. NeedKey says that
-// the picture could not be taken (nothing sent yet and no key frame, queue
-// over its bound, not connected) and that only a key frame helps; Dropped that
+// the picture could not be taken (not connected, nothing sent of this stream
+// yet, queue over its bound) and that only a key frame helps; Dropped that
 // later pictures still can be decoded.
-func (p *Peer) WriteVideo(f *codec.EncodedFrame) codec.Verdict { return codec.NeedKey }
+func (p *Peer) WriteVideo(f *codec.EncodedFrame) codec.Verdict {
+	if !p.connected.Load() {
+		return codec.NeedKey
+	}
+	p.out.mu.Lock()
+	verdict := codec.Dropped
+	if !p.out.closed {
+		verdict = p.out.pacer.pushVideo(f, codec.Now())
+	}
+	p.out.mu.Unlock()
+	if verdict == codec.Sent {
+		p.poke()
+	}
+	return verdict
+}
 
 // RequestKeyframe asks the client for a key frame of one source. Requests are
 // coalesced: at most one PLI goes out per 500 ms and source. It never blocks.
-func (p *Peer) RequestKeyframe(s codec.SourceID) {}
+func (p *Peer) RequestKeyframe(s codec.SourceID) {
+	if s < codec.NumSources && !p.wantKey[s].Swap(true) {
+		p.poke()
+	}
+}
 
-// LimitUplink says how one source is shown. It never blocks.
-func (p *Peer) LimitUplink(s codec.SourceID, t codec.UplinkTarget) {}
+// LimitUplink says how one source is shown. Its BitrateBps, summed over the
+// sources, becomes an upper bound that is sent to the client (REMB); the rest
+// is for clients that are told over the data channel. It never blocks.
+func (p *Peer) LimitUplink(s codec.SourceID, t codec.UplinkTarget) {
+	if s < codec.NumSources {
+		p.limits[s].Store(&t)
+	}
+}
 
 // Close ends the peer and waits until Handler.PeerClosed has returned; twice
 // is fine. It must not be called from a Handler method, which it waits for.
-func (p *Peer) Close() error { return nil }
+func (p *Peer) Close() error {
+	p.end(nil)
+	<-p.done
+	return nil
+}
 
 // Done is closed after Handler.PeerClosed has returned.
 func (p *Peer) Done() <-chan struct{} { return p.done }
 
 // Stats returns a snapshot of the counters.
-func (p *Peer) Stats() PeerStats { return PeerStats{} }
+func (p *Peer) Stats() PeerStats {
+	c := &p.counts
+	s := PeerStats{
+		Connected:       p.connected.Load(),
+		SentPackets:     c.sentPackets.Load(),
+		SentBytes:       c.sentBytes.Load(),
+		SendErrors:      c.sendErrors.Load(),
+		ReceivedPackets: c.received.Load(),
+		ReceivedBytes:   c.receivedBytes.Load(),
+		Policed:         c.policed.Load(),
+		Malformed:       c.malformed.Load(),
+		Unknown:         c.unknown.Load(),
+		NACKsSent:       c.nacksSent.Load(),
+		PLIsSent:        c.plisSent.Load(),
+		PLIsReceived:    c.keyframeRequests.Load(),
+		RTT:             time.Duration(c.rtt.Load()),
+		LossFraction:    float64(c.lossPPM.Load()) / 1e6,
+		QueueDelay:      time.Duration(c.queueDelay.Load()),
+		EstimateBps:     int(c.estimateBps.Load()),
+	}
+	if in := c.inboundSnapshot.Load(); in != nil {
+		s.PacketsLost, s.FramesBroken, s.Frames = in.lost, in.breaks, in.frames
+		s.Malformed += in.malformed
+	}
+	if out := c.outboundSnapshot.Load(); out != nil {
+		s.Retransmitted = out.RepairPackets
+		s.AudioDropped, s.VideoDropped = out.AudioDropped, out.VideoDropped+out.VideoFlushed
+	}
+	return s
+}
+
+// poke wakes the loop.
+func (p *Peer) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// end makes the peer close, for the first reason that is given. It does not
+// block.
+func (p *Peer) end(err error) {
+	p.endOnce.Do(func() {
+		p.endErr = err
+		close(p.ending)
+	})
+}
+
+// run is the peer's one goroutine: it paces and sends, serves timeouts, sends
+// reports, watches the connection, and in the end takes everything down.
+func (p *Peer) run() {
+	p.loop()
+
+	p.connected.Store(false)
+	p.out.close()
+	// Waits for pion's goroutines, so also for calls of the Handler in them.
+	if err := p.pc.GracefulClose(); err != nil {
+		p.log.Debug("closing the connection", "err", err)
+	}
+	p.in.close()
+	p.publish()
+	p.engine.forget(p)
+	p.handler.PeerClosed(p.endErr)
+	close(p.done)
+}
+
+// loop runs until the peer ends. One timer serves everything that is due at
+// some time, so that a quiet peer sleeps.
+func (p *Peer) loop() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	link := linkWatch{deadline: codec.Now() + p.cfg.ConnectTimeout}
+	for {
+		now := codec.Now()
+		wait := p.watch(&link, now)
+		select {
+		case <-p.ending:
+			return
+		default:
+		}
+		if p.connected.Load() {
+			wait = min(wait, p.send(), p.serveInbound(now), p.serveReports(now))
+		}
+		timer.Reset(wait)
+		select {
+		case <-p.ending:
+			return
+		case <-p.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// linkWatch is what the loop remembers of the connection's state.
+type linkWatch struct {
+	deadline time.Duration // to connect by, or, when lost, to come back by
+	up, lost bool
+}
+
+// watch follows the state of the connection and returns how long until it
+// wants to look again. pion tells of changes in no particular order, so they
+// only wake the loop and the state is read here.
+func (p *Peer) watch(l *linkWatch, now time.Duration) time.Duration {
+	switch state := p.pc.ConnectionState(); state {
+	case webrtc.PeerConnectionStateConnected:
+		if !l.up {
+			l.up = true
+			p.connected.Store(true)
+			p.log.Debug("connected")
+			p.handler.Feedback(codec.Feedback{Link: codec.LinkUp, KeyframeWanted: p.out.videoSSRC != 0})
+		} else if l.lost {
+			p.handler.Feedback(codec.Feedback{Link: codec.LinkUp})
+		}
+		l.lost = false
+	case webrtc.PeerConnectionStateDisconnected:
+		if l.up && !l.lost {
+			l.lost = true
+			l.deadline = now + p.cfg.VanishAfter - p.cfg.LostAfter
+			p.handler.Feedback(codec.Feedback{Link: codec.LinkLost})
+		}
+	case webrtc.PeerConnectionStateFailed:
+		if l.up {
+			p.end(ErrVanished)
+		} else {
+			p.end(fmt.Errorf("%w: no path was found, or the client's DTLS fingerprint is another", ErrRefused))
+		}
+	case webrtc.PeerConnectionStateClosed:
+		p.end(nil) // the client said goodbye
+	}
+	if l.up && !l.lost {
+		return time.Hour
+	}
+	if now >= l.deadline {
+		err := ErrVanished
+		if !l.up {
+			err = fmt.Errorf("%w within %v", ErrNeverConnected, p.cfg.ConnectTimeout)
+		}
+		p.end(err)
+	}
+	return l.deadline - now
+}
+
+// errTooManyStreams ends a client that makes up streams: each costs memory in
+// the SRTP session, which forgets none.
+var errTooManyStreams = errors.New("too many streams")

@@ -1,0 +1,533 @@
+package transport
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/sdp/v3"
+
+	"mixdown/codec"
+)
+
+// Bounds on one offer. A browser's is about 6 KB with three m-lines; one that
+// has renegotiated for hours may have collected a dozen dead ones.
+const (
+	maxOfferBytes       = 64 << 10
+	maxMediaLines       = 32
+	maxRemoteCandidates = 16 // what a port scan by ICE may reach (security)
+	maxDeclaredSSRCs    = 8  // per m-line; simulcast with RTX declares 6
+)
+
+// mediaKind is what an m-line is for.
+type mediaKind uint8
+
+const (
+	kindOther mediaKind = iota
+	kindAudio
+	kindVideo
+	kindData
+)
+
+// extensionIDs are the header extension numbers (RFC 8285) that the offer gave
+// to what we understand; 0 is "not offered".
+type extensionIDs struct {
+	mid, level, csrcLevel, twcc uint8
+}
+
+// The extensions that are taken over from an offer.
+const (
+	uriMID       = "urn:ietf:params:rtp-hdrext:sdes:mid"
+	uriLevel     = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	uriCSRCLevel = "urn:ietf:params:rtp-hdrext:csrc-audio-level"
+	uriTWCC      = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+)
+
+// slot returns where the number of an extension is kept; nil for those that
+// are not taken over.
+func (x *extensionIDs) slot(uri string, kind mediaKind) *uint8 {
+	switch {
+	case uri == uriMID:
+		return &x.mid
+	case uri == uriTWCC:
+		return &x.twcc
+	case uri == uriLevel && kind == kindAudio:
+		return &x.level
+	case uri == uriCSRCLevel && kind == kindAudio:
+		return &x.csrcLevel
+	}
+	return nil
+}
+
+// mediaLine is one m-line of an offer and what becomes of it.
+type mediaLine struct {
+	media  *sdp.MediaDescription
+	number int // from 1, for messages
+	kind   mediaKind
+	mid    string
+
+	// accepted lines appear in the answer with a port; the others with port 0.
+	accepted bool
+	// recv and send are the directions as the server sees them.
+	recv, send bool
+	// source is what a video line carries towards us.
+	source codec.SourceID
+	// pt is the payload type of Opus or VP8, rtxPT of its retransmissions; 0
+	// is none (0 is PCMU, which is never ours).
+	pt, rtxPT uint8
+	fmtp      string
+	feedback  []string // rtcp-fb of pt that both sides know
+	ext       extensionIDs
+	// ssrcs that the offer declares, in its order; the value says whether it
+	// repairs another.
+	ssrcs []declaredSSRC
+}
+
+type declaredSSRC struct {
+	ssrc uint32
+	rtx  bool
+}
+
+// feedbackKinds are the RTCP messages that we understand or send.
+var feedbackKinds = map[string]bool{
+	"nack": true, "nack pli": true, "ccm fir": true, "goog-remb": true, "transport-cc": true,
+}
+
+// has reports whether a kind of feedback was offered.
+func (l *mediaLine) has(feedback string) bool {
+	for _, f := range l.feedback {
+		if f == feedback {
+			return true
+		}
+	}
+	return false
+}
+
+// offerPlan is an offer, understood.
+type offerPlan struct {
+	lines                   []*mediaLine
+	ufrag, pwd, fingerprint string
+	setup                   string
+	peerIsLite, mixedExt    bool
+	candidates              []string
+}
+
+// parseOffer reads an offer and decides what becomes of each m-line. It does
+// not depend on the network, the clock or pion's state, so that it can be
+// fuzzed. Errors are ErrBadSDP or ErrNoUsableCodec and say what to change.
+func parseOffer(text string, role Role) (*offerPlan, error) {
+	if len(text) > maxOfferBytes {
+		return nil, badSDP("offer is %d bytes: at most %d are read", len(text), maxOfferBytes)
+	}
+	if strings.TrimSpace(text) == "" {
+		return nil, badSDP("offer is empty: send the SDP as the body")
+	}
+	if !strings.HasSuffix(text, "\n") {
+		text += "\r\n"
+	}
+	var desc sdp.SessionDescription
+	if err := desc.UnmarshalString(text); err != nil {
+		return nil, badSDP("%s", clip(err.Error(), 200))
+	}
+	if n := len(desc.MediaDescriptions); n == 0 {
+		return nil, badSDP("offer has no m-line: add audio or video")
+	} else if n > maxMediaLines {
+		return nil, badSDP("offer has %d m-lines: at most %d", n, maxMediaLines)
+	}
+	plan := &offerPlan{}
+	for i, m := range desc.MediaDescriptions {
+		plan.lines = append(plan.lines, &mediaLine{media: m, number: i + 1, kind: kindOf(m)})
+	}
+	if err := plan.readMIDs(&desc); err != nil {
+		return nil, err
+	}
+	for _, l := range plan.lines {
+		if l.accepted { // still: is in the bundle and not disabled
+			l.readFormats(&desc)
+		}
+	}
+	plan.assign(&desc, role)
+	if err := plan.checkUsable(role); err != nil {
+		return nil, err
+	}
+	if err := plan.readTransport(&desc); err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+func badSDP(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrBadSDP}, args...)...)
+}
+
+// clip bounds text that comes from a client and ends up in a message.
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "") + "..."
+	}
+	return s
+}
+
+// isToken reports whether s is a short token (RFC 8866 section 9), so that it
+// can be written into an SDP as it is.
+func isToken(s string, longest int) bool {
+	if s == "" || len(s) > longest {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),:;<=>?@[\]`, c) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func kindOf(m *sdp.MediaDescription) mediaKind {
+	rtp := false
+	for _, p := range m.MediaName.Protos {
+		rtp = rtp || p == "SAVPF"
+	}
+	switch m.MediaName.Media {
+	case "audio":
+		if rtp {
+			return kindAudio
+		}
+	case "video":
+		if rtp {
+			return kindVideo
+		}
+	case "application":
+		for _, f := range m.MediaName.Formats {
+			if f == "webrtc-datachannel" {
+				return kindData
+			}
+		}
+	}
+	return kindOther
+}
+
+// readMIDs names the lines and finds out which of them share the one transport
+// (RFC 9143). Those are marked accepted for the time being.
+func (p *offerPlan) readMIDs(desc *sdp.SessionDescription) error {
+	seen := make(map[string]bool)
+	for _, l := range p.lines {
+		mid, ok := l.media.Attribute("mid")
+		if !ok && len(p.lines) == 1 {
+			mid = "0" // nothing to tell apart
+		} else if !ok {
+			return badSDP("m-line %d has no a=mid: lines cannot be bundled without", l.number)
+		}
+		if !isToken(mid, 64) {
+			return badSDP("m-line %d: a=mid is %q: want a token of 1..64 characters", l.number, clip(mid, 32))
+		}
+		if seen[mid] {
+			return badSDP("m-line %d: a=mid:%s is used twice", l.number, mid)
+		}
+		seen[mid] = true
+		l.mid = mid
+	}
+	bundled := make(map[string]bool)
+	for _, a := range desc.Attributes {
+		if a.Key != "group" {
+			continue
+		}
+		if mids := strings.Fields(a.Value); len(mids) > 1 && mids[0] == "BUNDLE" && len(bundled) == 0 {
+			for _, mid := range mids[1:] {
+				bundled[mid] = true
+			}
+		}
+	}
+	if len(bundled) == 0 {
+		if len(p.lines) > 1 {
+			return badSDP("a=group:BUNDLE is missing: all media go through one port, so list every mid in it")
+		}
+		bundled[p.lines[0].mid] = true
+	}
+	for _, l := range p.lines {
+		_, bundleOnly := l.media.Attribute("bundle-only")
+		l.accepted = bundled[l.mid] && (l.media.MediaName.Port.Value != 0 || bundleOnly)
+	}
+	return nil
+}
+
+// readFormats finds Opus or VP8 in a line, with what belongs to it.
+func (l *mediaLine) readFormats(desc *sdp.SessionDescription) {
+	if l.kind != kindAudio && l.kind != kindVideo {
+		return
+	}
+	want := "opus/48000/2"
+	if l.kind == kindVideo {
+		want = "vp8/90000"
+	}
+	names := make(map[uint8]string)
+	params := make(map[uint8]string)
+	for _, a := range l.media.Attributes {
+		head, rest, _ := strings.Cut(a.Value, " ")
+		pt, err := strconv.ParseUint(head, 10, 7)
+		if err != nil {
+			continue
+		}
+		switch a.Key {
+		case "rtpmap":
+			names[uint8(pt)] = strings.ToLower(strings.TrimSpace(rest))
+		case "fmtp":
+			params[uint8(pt)] = strings.TrimSpace(rest)
+		}
+	}
+	for _, f := range l.media.MediaName.Formats {
+		pt, err := strconv.ParseUint(f, 10, 7)
+		if err != nil || pt == 0 {
+			continue
+		}
+		switch name := names[uint8(pt)]; {
+		case name == want && l.pt == 0:
+			l.pt = uint8(pt)
+		case name == "rtx/90000" && l.kind == kindVideo && l.pt != 0 && l.rtxPT == 0 &&
+			params[uint8(pt)] == "apt="+strconv.Itoa(int(l.pt)):
+			l.rtxPT = uint8(pt)
+		}
+	}
+	if l.pt == 0 {
+		return
+	}
+	l.fmtp = params[l.pt]
+	l.readFeedback()
+	for _, attrs := range [][]sdp.Attribute{desc.Attributes, l.media.Attributes} {
+		l.readExtensions(attrs)
+	}
+	l.readSSRCs()
+}
+
+func (l *mediaLine) readFeedback() {
+	for _, a := range l.media.Attributes {
+		if a.Key != "rtcp-fb" {
+			continue
+		}
+		head, kind, _ := strings.Cut(a.Value, " ")
+		if head != "*" && head != strconv.Itoa(int(l.pt)) {
+			continue
+		}
+		if kind = strings.TrimSpace(kind); feedbackKinds[kind] && !l.has(kind) {
+			l.feedback = append(l.feedback, kind)
+		}
+	}
+}
+
+func (l *mediaLine) readExtensions(attrs []sdp.Attribute) {
+	for _, a := range attrs {
+		if a.Key != "extmap" {
+			continue
+		}
+		head, uri, _ := strings.Cut(a.Value, " ")
+		uri, _, _ = strings.Cut(strings.TrimSpace(uri), " ")
+		head, _, _ = strings.Cut(head, "/")
+		// Above 14 needs the two-byte form, which costs every packet.
+		id, err := strconv.ParseUint(head, 10, 8)
+		if err != nil || id < 1 || id > 14 {
+			continue
+		}
+		if slot := l.ext.slot(uri, l.kind); slot != nil && *slot == 0 {
+			*slot = uint8(id)
+		}
+	}
+}
+
+func (l *mediaLine) readSSRCs() {
+	repairs := make(map[uint32]bool)
+	for _, a := range l.media.Attributes {
+		if f := strings.Fields(a.Value); a.Key == "ssrc-group" && len(f) == 3 && f[0] == "FID" {
+			if ssrc, err := strconv.ParseUint(f[2], 10, 32); err == nil {
+				repairs[uint32(ssrc)] = true
+			}
+		}
+	}
+	seen := make(map[uint32]bool)
+	for _, a := range l.media.Attributes {
+		if a.Key != "ssrc" || len(l.ssrcs) == maxDeclaredSSRCs {
+			continue
+		}
+		head, _, _ := strings.Cut(a.Value, " ")
+		ssrc, err := strconv.ParseUint(head, 10, 32)
+		if err != nil || seen[uint32(ssrc)] {
+			continue
+		}
+		seen[uint32(ssrc)] = true
+		l.ssrcs = append(l.ssrcs, declaredSSRC{uint32(ssrc), repairs[uint32(ssrc)]})
+	}
+}
+
+// assign decides which lines are used and in which direction. The server
+// sends one audio and one video stream, on the first line of each kind that
+// may carry it. It takes one sound and up to two pictures: the first video
+// line is the camera, the second the shared screen.
+func (p *offerPlan) assign(desc *sdp.SessionDescription, role Role) {
+	var soundIn, soundOut, pictureOut, data bool
+	videos := 0
+	for _, l := range p.lines {
+		ok := l.accepted
+		l.accepted = false
+		sends, receives := directionOf(desc, l.media)
+		switch l.kind {
+		case kindAudio:
+			if !ok || l.pt == 0 {
+				continue
+			}
+			l.recv = sends && role.mayReceive() && !soundIn
+			l.send = receives && role.maySend() && !soundOut
+			soundIn, soundOut = soundIn || l.recv, soundOut || l.send
+			// The first is taken even when idle, so that it stays usable.
+			l.accepted = l.recv || l.send || !(soundIn || soundOut)
+		case kindVideo:
+			if !ok || l.pt == 0 {
+				continue
+			}
+			l.recv = sends && role.mayReceive() && videos < int(codec.NumSources)
+			l.send = receives && role.maySend() && !pictureOut
+			pictureOut = pictureOut || l.send
+			if videos < int(codec.NumSources) {
+				l.source = codec.SourceID(videos)
+				l.accepted = true
+			}
+			l.accepted = l.accepted || l.send
+			videos++
+		case kindData:
+			if ok && !data {
+				data, l.accepted = true, true
+			}
+		}
+	}
+}
+
+// directionOf returns what the client wants of a line. A line without a
+// direction inherits the session's; the default is both (RFC 8866 section 6.7).
+func directionOf(desc *sdp.SessionDescription, m *sdp.MediaDescription) (sends, receives bool) {
+	for _, attrs := range [][]sdp.Attribute{m.Attributes, desc.Attributes} {
+		for _, a := range attrs {
+			switch a.Key {
+			case "sendrecv":
+				return true, true
+			case "sendonly":
+				return true, false
+			case "recvonly":
+				return false, true
+			case "inactive":
+				return false, false
+			}
+		}
+	}
+	return true, true
+}
+
+func (p *offerPlan) checkUsable(role Role) error {
+	codecs := 0
+	for _, l := range p.lines {
+		if l.recv || l.send {
+			return nil
+		}
+		if l.pt != 0 {
+			codecs++
+		}
+	}
+	if codecs == 0 {
+		return fmt.Errorf("%w: this server speaks Opus and VP8, and the offer has neither (in a bundled m-line with UDP/TLS/RTP/SAVPF)", ErrNoUsableCodec)
+	}
+	want := "sendrecv, sendonly or recvonly"
+	switch role {
+	case RolePublisher:
+		want = "sendonly or sendrecv, since a publisher only sends"
+	case RoleViewer:
+		want = "recvonly or sendrecv, since a viewer only receives"
+	}
+	return fmt.Errorf("%w: the offer has Opus or VP8, but in no direction that is of use to a %s: want a=%s", ErrNoUsableCodec, role, want)
+}
+
+// readTransport finds ICE and DTLS parameters: of the session, or of the
+// bundle's first accepted line (RFC 9143 section 7.1.3).
+func (p *offerPlan) readTransport(desc *sdp.SessionDescription) error {
+	var first *mediaLine
+	for _, l := range p.lines {
+		if l.accepted {
+			first = l
+			break
+		}
+	}
+	// The tag of the bundle group need not be a line that we accept: any line
+	// of the group may hold what belongs to all.
+	get := func(key string) string {
+		if v, ok := first.media.Attribute(key); ok {
+			return strings.TrimSpace(v)
+		}
+		if v, ok := desc.Attribute(key); ok {
+			return strings.TrimSpace(v)
+		}
+		for _, l := range p.lines {
+			if v, ok := l.media.Attribute(key); ok {
+				return strings.TrimSpace(v)
+			}
+		}
+		return ""
+	}
+	p.ufrag, p.pwd, p.fingerprint, p.setup = get("ice-ufrag"), get("ice-pwd"), get("fingerprint"), get("setup")
+	if n := len(p.ufrag); !isToken(p.ufrag, 256) || n < 4 {
+		return badSDP("a=ice-ufrag is %q: want 4..256 characters (RFC 8839)", clip(p.ufrag, 32))
+	}
+	if n := len(p.pwd); !isToken(p.pwd, 256) || n < 22 {
+		return badSDP("a=ice-pwd is missing or short: want 22..256 characters (RFC 8839)")
+	}
+	algorithm, value, _ := strings.Cut(p.fingerprint, " ")
+	if !isToken(algorithm, 16) || !isFingerprint(value) {
+		return badSDP(`a=fingerprint is %q: want "sha-256 AB:CD:..." (RFC 8122)`, clip(p.fingerprint, 32))
+	}
+	switch p.setup {
+	case "actpass", "active", "passive":
+	case "":
+		p.setup = "actpass"
+	default:
+		return badSDP("a=setup is %q: want actpass, active or passive", clip(p.setup, 32))
+	}
+	_, p.peerIsLite = desc.Attribute("ice-lite")
+	_, p.mixedExt = desc.Attribute("extmap-allow-mixed")
+	for _, l := range p.lines {
+		if l.kind == kindAudio || l.kind == kindVideo {
+			if _, mux := l.media.Attribute("rtcp-mux"); l.accepted && !mux {
+				return badSDP("m-line %d has no a=rtcp-mux: RTCP has no port of its own here", l.number)
+			}
+		}
+		p.readCandidates(l)
+	}
+	return nil
+}
+
+func isFingerprint(s string) bool {
+	if len(s) < 20*3-1 || len(s) > 64*3-1 || len(s)%3 != 2 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i] | 0x20
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		if (i%3 == 2) != (s[i] == ':') || i%3 != 2 && !hex {
+			return false
+		}
+	}
+	return true
+}
+
+// readCandidates keeps UDP candidates that name an address: names (mDNS, RFC
+// 8828) would have to be looked up in the client's network, and a client that
+// hides its address is found by its own checks anyway.
+func (p *offerPlan) readCandidates(l *mediaLine) {
+	for _, a := range l.media.Attributes {
+		if a.Key != "candidate" || len(p.candidates) == maxRemoteCandidates {
+			continue
+		}
+		f := strings.Fields(a.Value)
+		if len(f) < 8 || f[1] != "1" || !strings.EqualFold(f[2], "udp") || strings.HasSuffix(f[4], ".local") {
+			continue
+		}
+		value := strings.Join(f, " ")
+		if _, err := ice.UnmarshalCandidate(value); err == nil {
+			p.candidates = append(p.candidates, value)
+		}
+	}
+}
