@@ -90,7 +90,9 @@ func limitGraphemes(s string) string {
 // of the first and of the last word. Of a name in a script that does not part
 // words, its first; "?" for an empty one.
 func Initials(name string) string {
-	words := strings.FieldsFunc(CleanName(name), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.Is(unicode.M, r) && r != '\u200d' && r != '\u200c' && r < 0x2190 })
+	words := strings.FieldsFunc(CleanName(name), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.Is(unicode.M, r) && r != '\u200d' && r != '\u200c' && r < 0x2190
+	})
 	if len(words) == 0 {
 		return "?"
 	}
