@@ -190,7 +190,7 @@ func (p *Pool) runOne(t *Task) {
 	t.state = running
 	s.Queued = len(p.mu.heap)
 	s.Running++
-	s.QueueDelay.observe(max(0, start-t.since))
+	s.QueueDelay.Observe(max(0, start-t.since))
 	p.mu.Unlock()
 
 	t.run()
@@ -200,7 +200,7 @@ func (p *Pool) runOne(t *Task) {
 	s.Running--
 	s.Executed++
 	s.Busy += end - start
-	s.Lateness.observe(max(0, end-deadline))
+	s.Lateness.Observe(max(0, end-deadline))
 	if end > deadline {
 		s.Late++
 	}

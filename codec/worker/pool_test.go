@@ -225,10 +225,10 @@ func TestHistogram(t *testing.T) {
 		t.Error("an empty histogram has observations")
 	}
 	for _, d := range bounds {
-		h.observe(d)
+		h.Observe(d)
 	}
 	before := h
-	h.observe(time.Minute)
+	h.Observe(time.Minute)
 	if h.Count() != uint64(len(bounds))+1 || h.Quantile(0) != bounds[0] || h.Quantile(1) <= time.Second {
 		t.Errorf("count %d, q0 %v, q1 %v", h.Count(), h.Quantile(0), h.Quantile(1))
 	}

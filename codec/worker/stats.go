@@ -30,7 +30,8 @@ type Histogram struct {
 	sum    time.Duration
 }
 
-func (h *Histogram) observe(d time.Duration) {
+// Observe counts one duration.
+func (h *Histogram) Observe(d time.Duration) {
 	i := 0
 	for i < len(bounds) && d > bounds[i] {
 		i++
@@ -86,6 +87,15 @@ func (h Histogram) Sub(earlier Histogram) Histogram {
 		h.counts[i] -= earlier.counts[i]
 	}
 	h.sum -= earlier.sum
+	return h
+}
+
+// Add returns what both observed together.
+func (h Histogram) Add(other Histogram) Histogram {
+	for i := range h.counts {
+		h.counts[i] += other.counts[i]
+	}
+	h.sum += other.sum
 	return h
 }
 

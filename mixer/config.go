@@ -1,0 +1,273 @@
+package mixer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/codec/worker"
+	"mixdown/mixer/layout"
+	"mixdown/mixer/record"
+	"mixdown/mixer/video"
+)
+
+// RoomID is the name that callers choose for a room: 1 to 64 letters, digits,
+// '-', '_' and '.', starting with a letter or digit.
+type RoomID string
+
+// ParticipantID is made by the server: "p_" and 13 characters.
+type ParticipantID string
+
+// Config is what a Manager needs. Log, Pool and the codec makers are required.
+type Config struct {
+	// Log receives events; rates are bounded. Defaults to discarding.
+	Log *slog.Logger
+	// Pool runs all video work. The caller owns it and runs it for longer
+	// than the Manager.
+	Pool *worker.Pool
+	// Codecs makes encoders and decoders.
+	Codecs Codecs
+	// Recordings keeps what is recorded; nil refuses recording.
+	Recordings *record.Store
+	// Labels draws names; nil draws none.
+	Labels *video.Labeller
+	// MaxRooms defaults to 1000.
+	MaxRooms int
+	// RoomVideoBytes bounds the decoded pictures of one room. Defaults to 512 MiB.
+	RoomVideoBytes int64
+}
+
+// Codecs makes the codecs that a room uses. All fields are required.
+type Codecs struct {
+	AudioDecoder func() (codec.AudioDecoder, error)
+	AudioEncoder func() (codec.AudioEncoder, error)
+	VideoDecoder func() (codec.VideoDecoder, error)
+	VideoEncoder func(codec.VideoEncoderConfig) (codec.VideoEncoder, error)
+}
+
+func (c *Config) setDefaults() {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.MaxRooms == 0 {
+		c.MaxRooms = 1000
+	}
+	if c.RoomVideoBytes == 0 {
+		c.RoomVideoBytes = 512 << 20
+	}
+}
+
+// validate reports every fault at once.
+func (c *Config) validate() error {
+	var faults []error
+	if c.Pool == nil {
+		faults = append(faults, errors.New("Pool is missing"))
+	}
+	if c.Codecs.AudioDecoder == nil || c.Codecs.AudioEncoder == nil ||
+		c.Codecs.VideoDecoder == nil || c.Codecs.VideoEncoder == nil {
+		faults = append(faults, errors.New("Codecs lacks a maker"))
+	}
+	if c.MaxRooms < 0 {
+		faults = append(faults, fmt.Errorf("MaxRooms is %d: want 1 or more", c.MaxRooms))
+	}
+	return errors.Join(faults...)
+}
+
+// RoomConfig is what a room's owner chooses.
+type RoomConfig struct {
+	ID   RoomID
+	Name string
+	// Canvas is the composed picture. Defaults to 1280x720 at 30 fps.
+	Canvas layout.Canvas
+	// Tiers are the sizes and rates at which the canvas is sent, largest
+	// first. Defaults to the canvas itself, 640x360@30 and 320x180@15.
+	Tiers []video.Tier
+	// MaxParticipants defaults to 50.
+	MaxParticipants int
+	// EmptyTimeout is how long the room outlives its last participant.
+	// Defaults to 5 minutes.
+	EmptyTimeout time.Duration
+	// Locked refuses new participants.
+	Locked bool
+	// Metadata is the owner's own, at most 16 KiB, and not looked at.
+	Metadata string
+}
+
+// Bounds of a RoomConfig.
+const (
+	maxNameBytes     = 256
+	maxMetadataBytes = 16 << 10
+	maxParticipants  = 1000
+	maxTiers         = 8
+	maxEmptyTimeout  = 24 * time.Hour
+	minGainDB        = -40
+	maxGainDB        = 12
+)
+
+var roomIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (c *RoomConfig) setDefaults() {
+	if c.Canvas == (layout.Canvas{}) {
+		c.Canvas = layout.Canvas{Width: 1280, Height: 720, FPS: 30}
+	}
+	if len(c.Tiers) == 0 {
+		c.Tiers = defaultTiers(c.Canvas)
+	}
+	if c.MaxParticipants == 0 {
+		c.MaxParticipants = 50
+	}
+	if c.EmptyTimeout == 0 {
+		c.EmptyTimeout = 5 * time.Minute
+	}
+}
+
+// validate returns an Invalid Error that names the first faulty field.
+func (c *RoomConfig) validate(op string) error {
+	bad := func(field, format string, args ...any) error {
+		return &Error{Op: op, Kind: Invalid, Room: c.ID, Field: field, Err: fmt.Errorf(format, args...)}
+	}
+	switch {
+	case !roomIDPattern.MatchString(string(c.ID)):
+		return &Error{Op: op, Kind: Invalid, Field: "/id",
+			Err: errors.New("want 1 to 64 letters, digits, '-', '_' or '.', starting with a letter or digit")}
+	case len(c.Name) > maxNameBytes:
+		return bad("/name", "%d bytes: want at most %d", len(c.Name), maxNameBytes)
+	case len(c.Metadata) > maxMetadataBytes:
+		return bad("/metadata", "%d bytes: want at most %d", len(c.Metadata), maxMetadataBytes)
+	case c.MaxParticipants < 1 || c.MaxParticipants > maxParticipants:
+		return bad("/maxParticipants", "%d: want 1..%d", c.MaxParticipants, maxParticipants)
+	case c.EmptyTimeout < 0 || c.EmptyTimeout > maxEmptyTimeout:
+		return bad("/emptyTimeout", "%v: want 0..%v", c.EmptyTimeout, maxEmptyTimeout)
+	case len(c.Tiers) > maxTiers:
+		return bad("/tiers", "%d tiers: want at most %d", len(c.Tiers), maxTiers)
+	}
+	if err := c.Canvas.Validate(); err != nil {
+		return bad("/canvas", "%w", err)
+	}
+	for i, t := range c.Tiers {
+		if err := t.Validate(); err != nil {
+			return bad(fmt.Sprintf("/tiers/%d", i), "%w", err)
+		}
+		if t.Width > c.Canvas.Width || t.Height > c.Canvas.Height || t.FPS > c.Canvas.FPS {
+			return bad(fmt.Sprintf("/tiers/%d", i), "%v is more than the canvas %dx%d@%d",
+				t, c.Canvas.Width, c.Canvas.Height, c.Canvas.FPS)
+		}
+	}
+	return nil
+}
+
+// RoomPatch changes the fields that are not nil. A room's canvas and tiers
+// stay as they were made.
+type RoomPatch struct {
+	Name            *string
+	MaxParticipants *int
+	EmptyTimeout    *time.Duration
+	Locked          *bool
+	Metadata        *string
+}
+
+// RoomInfo is a room as it is now.
+type RoomInfo struct {
+	RoomConfig
+	// Life names this life of the room: the same id, made again later, has
+	// another one.
+	Life         string
+	Created      time.Time
+	Participants int
+	// Recording names the running recording, or is empty.
+	Recording string
+}
+
+// JoinRequest says who joins and what the client can do.
+type JoinRequest struct {
+	Identity, Name string
+	// Kind is "webrtc" unless said otherwise.
+	Kind string
+	// Role is what the client was let in as.
+	Role Role
+	// Limits narrow what the client is sent.
+	Limits Limits
+}
+
+// Role says which way a participant's media goes.
+type Role uint8
+
+// The roles, named for the URL that was posted to.
+const (
+	// RoleParticipant sends and receives.
+	RoleParticipant Role = iota
+	// RolePublisher only sends (WHIP).
+	RolePublisher
+	// RoleViewer only receives (WHEP); it has no tile.
+	RoleViewer
+)
+
+// String returns "participant", "publisher" or "viewer".
+func (r Role) String() string {
+	return [...]string{"participant", "publisher", "viewer"}[r]
+}
+
+// Limits bound what a client is sent; 0 is unbounded. They are met by the
+// largest tier that fits, or by the smallest tier when none does.
+type Limits struct {
+	MaxWidth, MaxHeight, MaxFPS, MaxBitrateBps int
+	// NoVideo leaves the picture out.
+	NoVideo bool
+}
+
+// State is where a participant is in its life.
+type State uint8
+
+// The states.
+const (
+	// StateWaiting is before the first packet.
+	StateWaiting State = iota
+	StateActive
+	// StateReconnecting keeps the tile while the client is away.
+	StateReconnecting
+	StateLeft
+)
+
+// String returns the state's name as the API spells it.
+func (s State) String() string {
+	return [...]string{"waiting", "active", "reconnecting", "left"}[s]
+}
+
+// ParticipantPatch changes the fields that are not nil.
+type ParticipantPatch struct {
+	Name *string
+	// Muted keeps the participant's sound out of the mix.
+	Muted *bool
+	// GainDB raises or lowers it, -40..12.
+	GainDB *float64
+}
+
+// ParticipantInfo is a participant as it is now.
+type ParticipantInfo struct {
+	ID             ParticipantID
+	Identity, Name string
+	Kind           string
+	Role           Role
+	State          State
+	Joined         time.Time
+	// CSRC names the participant in mixed RTP streams; unique in the room.
+	CSRC     uint32
+	Muted    bool
+	GainDB   float64
+	Limits   Limits
+	Sends    Media
+	Takes    Media
+	Tier     video.Tier // zero when no picture is taken
+	Speaking bool
+	RTT      time.Duration
+	// LossFraction of what the client was sent, 0..1.
+	LossFraction float64
+}
+
+// Media says which kinds of media go one way.
+type Media struct {
+	Audio, Camera, Screen bool
+}

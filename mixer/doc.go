@@ -1,0 +1,85 @@
+// Package mixer is the heart of mixdown: it turns what everybody sends into one
+// picture and one sound, pays for each once, and lends the result to all who
+// take it. This page is the architecture; where the code differs, one of the
+// two is a bug.
+//
+// # The shape
+//
+//	Manager -- Room -- Participant -- source (playout, camera, screen)
+//	                \- program (mix, compositor, renditions)
+//	                \- recording
+//
+// A [Manager] holds the rooms. A [Room] is one conference: a control loop that
+// owns all of its state, and two clocks. What the room puts out is its program:
+// an audio mix and a canvas, each coded once. A [Participant] is a member; what
+// it contributes is a source, which knows nothing of participants.
+//
+// Media comes in through a Participant, which satisfies the transport's
+// Handler, and leaves through a [Sink], which a connection or a recorder
+// satisfies. This package never sees a socket, a PeerConnection or an HTTP
+// request, and the transport never sees a room: package codec holds all that
+// they share.
+//
+// # The way of a picture
+//
+//	WriteVideo -> video.Source (bounded queue) -> decode on the worker pool, at
+//	the size of its tile -> due queue -> compose, once per tick -> one-slot
+//	mailbox of each video.Rendition -> encode once -> every subscribed Sink
+//
+// The video clock ticks at the canvas's rate and only starts the compose task:
+// all decoding, scaling, drawing and encoding happens on the pool's niced
+// threads, the earliest deadline first. A stage that is still busy is skipped
+// and counted, never waited for, so nothing queues up and delay cannot grow.
+// A rendition that nobody subscribes to does not run.
+//
+// Key frames cost everybody, so requests are coalesced where they arrive: at
+// most one key frame per 300 ms and rendition, at most one PLI per 500 ms and
+// source.
+//
+// # The way of a sound
+//
+//	WriteAudio -> audio.Playout (reorder, conceal) -> audio.Mix: gate, exact
+//	sum, minus own, limit, encode -> Sink
+//
+// The audio clock ticks every 20 ms and does its work itself: it is short, it
+// must never wait behind a picture, and its thread is not niced. Everybody whose
+// gate is closed hears the same bytes; whoever talks hears a mix of their own,
+// from an encoder copied from the shared one in the tick in which the gate
+// opens.
+//
+// # Time
+//
+// Each room has an epoch. Tick n of a clock is due at epoch + n/rate, computed
+// from n, and PTS is that distance: never the wall clock, so sound and picture
+// share one time line exactly. Up to five late ticks are made up for; beyond
+// that the clock jumps, and the jump is counted. An empty room has no ticks.
+//
+// # Who runs what
+//
+//	goroutine            owns                               ends when
+//	Room.run             roster, layout, recording          the room ends
+//	Room.audioLoop       audio.Mix and its members          Room.run says so
+//	Room.videoLoop       its pace, nothing else             Room.run says so
+//	worker pool          decoders, compositor, encoders:    the pool's owner says so,
+//	                     each inside a task of its own      after the Manager is closed
+//	one per leaver       closing a connection and its       all of it is closed
+//	                     decoders
+//
+// Commands of the API run on the control loop, which sends the answer back.
+// Flags that connections set (link state, closed, first picture) wake the loop
+// and are read by it: many flags, one look. The loops read an immutable
+// snapshot through an atomic pointer and notice a change by comparing pointers.
+// The control loop waits for nobody: closing a connection, which waits for the
+// connection's goroutines, has a goroutine of its own, that the room waits for
+// at its end.
+//
+// A room ends in this order: participants, their connections and sources; the
+// clocks; the renditions; the recorder, which drains first.
+//
+// # Faults
+//
+// A media fault is counted and costs at most its own source or rendition a
+// moment: corrupt frames are dropped and answered by a key frame request, an
+// encoder that fails is made anew. Public methods return an [Error] with a Kind
+// from a small closed set.
+package mixer

@@ -1,0 +1,212 @@
+package mixer
+
+import (
+	"crypto/rand"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/mixer/video"
+)
+
+// Sink is where a room's media leaves: a client's connection, a recorder.
+// Both methods lend, are called from the room's own goroutines and must not
+// block.
+type Sink interface {
+	// WriteAudio lends 20 ms of the mix, as one Opus packet.
+	WriteAudio(*codec.EncodedFrame)
+	// WriteVideo lends one coded picture of the canvas. NeedKey enters the
+	// rendition's key frame window.
+	WriteVideo(*codec.EncodedFrame) codec.Verdict
+}
+
+// SourceControl reaches the sender of a source. Neither method blocks.
+type SourceControl interface {
+	RequestKeyframe(codec.SourceID)
+	LimitUplink(codec.SourceID, codec.UplinkTarget)
+}
+
+// Endpoint is the connection of one participant.
+type Endpoint interface {
+	Sink
+	SourceControl
+	// Close ends the connection and waits; the room calls it on a goroutine
+	// of its own.
+	Close() error
+}
+
+// Participant is one member of a room. It takes what the client sends (it
+// satisfies the transport's Handler) and knows where to send what the client
+// hears and sees. Safe for concurrent use.
+type Participant struct {
+	room     *Room
+	id       ParticipantID
+	identity string
+	kind     string
+	role     Role
+	limits   Limits
+	csrc     uint32
+	joined   time.Time
+	source   *source // nil for viewers
+
+	// Set by the control loop, read by everybody.
+	facts    atomic.Pointer[facts]
+	endpoint atomic.Pointer[attachment]
+
+	// Set by the connection's goroutines, read by the control loop after poke.
+	link   atomic.Uint32 // codec.LinkState
+	closed atomic.Pointer[closing]
+
+	rtt  atomic.Int64  // nanoseconds
+	loss atomic.Uint64 // math.Float64bits
+
+	// watching is the rendition that is sent to the client; nil is none.
+	watching atomic.Pointer[video.Rendition]
+
+	// The control loop's own.
+	subscription *video.Subscription
+	inMix        bool // is, or was, in a snapshot
+	counted      bool // in the room's past; under Room.past's lock
+
+	// outOfMix is closed by the audio loop once the participant is in no mix
+	// any more. Only who was in a snapshot is waited for.
+	outOfMix chan struct{}
+}
+
+// facts is what the control loop knows of a participant, as one immutable value.
+type facts struct {
+	name   string
+	state  State
+	muted  bool
+	gainDB float64
+	sends  Media
+	takes  Media
+	tier   video.Tier
+}
+
+// attachment is the connection and what goes over it.
+type attachment struct {
+	Endpoint
+	sends, takes Media
+}
+
+// nowhere is the endpoint of somebody who has left.
+type nowhere struct{}
+
+func (nowhere) WriteAudio(*codec.EncodedFrame)                 {}
+func (nowhere) WriteVideo(*codec.EncodedFrame) codec.Verdict   { return codec.Dropped }
+func (nowhere) RequestKeyframe(codec.SourceID)                 {}
+func (nowhere) LimitUplink(codec.SourceID, codec.UplinkTarget) {}
+func (nowhere) Close() error                                   { return nil }
+
+// closing says why a connection ended; the error may be nil.
+type closing struct{ err error }
+
+// newID returns prefix and 13 characters that carry 65 random bits.
+func newID(prefix string) string { return prefix + rand.Text()[:13] }
+
+// ID returns the participant's identity in the API.
+func (p *Participant) ID() ParticipantID { return p.id }
+
+// Info returns the participant as it is now.
+func (p *Participant) Info() ParticipantInfo {
+	f := p.facts.Load()
+	info := ParticipantInfo{
+		ID: p.id, Identity: p.identity, Name: f.name, Kind: p.kind, Role: p.role,
+		State: f.state, Joined: p.joined, CSRC: p.csrc, Muted: f.muted, GainDB: f.gainDB,
+		Limits: p.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,
+		RTT:          time.Duration(p.rtt.Load()),
+		LossFraction: math.Float64frombits(p.loss.Load()),
+	}
+	if p.source != nil {
+		info.Speaking = p.source.speaking.Load()
+	}
+	return info
+}
+
+// change replaces the facts. Control loop only.
+func (p *Participant) change(edit func(*facts)) {
+	f := *p.facts.Load()
+	edit(&f)
+	p.facts.Store(&f)
+}
+
+// Attach connects the participant with its client and says what was agreed on.
+// It is called once, after the connection was made. Should the participant
+// have left meanwhile, the endpoint is closed before Attach returns.
+func (p *Participant) Attach(e Endpoint, sends, takes Media) {
+	if p.source == nil {
+		sends = Media{}
+	}
+	if !p.endpoint.CompareAndSwap(nil, &attachment{Endpoint: e, sends: sends, takes: takes}) {
+		// He was taken out of the room meanwhile. (A second Attach ends here too.)
+		e.Close()
+		return
+	}
+	p.room.wake()
+}
+
+// Leave takes the participant out of the room and closes its endpoint. It does
+// not wait for either. reason may be nil.
+func (p *Participant) Leave(reason error) { p.PeerClosed(reason) }
+
+// WriteAudio takes one packet of the client's sound. It transfers the frame and
+// does not block.
+func (p *Participant) WriteAudio(f *codec.EncodedFrame) {
+	if p.source == nil {
+		f.Release()
+		return
+	}
+	p.source.playout.Push(f, codec.Now())
+}
+
+// WriteVideo takes one picture of the client's camera or screen. It transfers
+// the frame and does not block.
+func (p *Participant) WriteVideo(id codec.SourceID, f *codec.EncodedFrame) {
+	if p.source == nil || id >= codec.NumSources {
+		f.Release()
+		return
+	}
+	p.source.writeVideo(id, f)
+}
+
+// Feedback takes what the connection learned about the way to the client. It
+// does not block.
+func (p *Participant) Feedback(fb codec.Feedback) {
+	if fb.Link != codec.LinkSame {
+		p.link.Store(uint32(fb.Link))
+		p.room.wake()
+	}
+	if fb.Report {
+		p.rtt.Store(int64(fb.RTT))
+		p.loss.Store(math.Float64bits(fb.LossFraction))
+	}
+	if fb.KeyframeWanted {
+		if r := p.watching.Load(); r != nil {
+			r.RequestKeyframe(video.KeyClient)
+		}
+	}
+}
+
+// PeerClosed says that the connection has ended. It does not block.
+func (p *Participant) PeerClosed(err error) {
+	p.closed.CompareAndSwap(nil, &closing{err})
+	p.room.wake()
+}
+
+// watch begins to send a rendition to the client, and unwatch ends it. Control
+// loop only.
+func (p *Participant) watch(r *video.Rendition, sink Sink) {
+	p.subscription = r.Subscribe(sink)
+	p.watching.Store(r)
+	p.change(func(f *facts) { f.tier = r.Tier() })
+}
+
+func (p *Participant) unwatch() {
+	p.watching.Store(nil)
+	if p.subscription != nil {
+		p.subscription.Close()
+		p.subscription = nil
+	}
+}

@@ -1,0 +1,173 @@
+package mixer
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/codec/worker"
+	"mixdown/mixer/audio"
+	"mixdown/mixer/layout"
+	"mixdown/mixer/video"
+)
+
+// program is a room's common output: one mix of sound, and one canvas with its
+// renditions. The mix belongs to the audio loop, the compositor to the compose
+// task.
+type program struct {
+	log *slog.Logger
+
+	mix        *audio.Mix
+	wakeAudio  chan struct{} // one slot
+	audioClock clockStats
+
+	canvas     layout.Canvas
+	compositor *video.Compositor
+	renditions []*video.Rendition // largest first
+	pool       *worker.Pool
+	compose    *worker.Task
+	scene      atomic.Pointer[video.Scene]
+	pts        atomic.Int64  // of the canvas to be drawn next
+	wakeVideo  chan struct{} // one slot
+	videoClock clockStats
+	skipped    atomic.Uint64 // ticks that found the compose task busy
+	failed     time.Duration // when drawing last failed and was logged; the task's own
+	closing    atomic.Bool
+	drawn      chan struct{} // closed by the compose task's last run
+	drawnOnce  sync.Once
+
+	mu struct {
+		sync.Mutex
+		mixed audio.MixStats // of the last tick
+	}
+}
+
+func newProgram(cfg Config, rc RoomConfig, frames *codec.VideoPool, log *slog.Logger) (*program, error) {
+	g := &program{
+		log: log, canvas: rc.Canvas, pool: cfg.Pool,
+		wakeAudio: make(chan struct{}, 1), wakeVideo: make(chan struct{}, 1),
+		drawn: make(chan struct{}),
+	}
+	g.scene.Store(&video.Scene{})
+	g.compose = worker.NewTask(g.draw)
+	var err error
+	if g.compositor, err = video.NewCompositor(rc.Canvas, frames, cfg.Labels); err != nil {
+		return nil, err
+	}
+	for _, tier := range rc.Tiers {
+		rendition, err := video.NewRendition(video.RenditionConfig{
+			Tier: tier, NewEncoder: cfg.Codecs.VideoEncoder, Pool: cfg.Pool, Frames: frames, Log: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		g.renditions = append(g.renditions, rendition)
+	}
+	// Last, because it owns C memory from the start.
+	g.mix, err = audio.NewMix(audio.MixConfig{NewEncoder: cfg.Codecs.AudioEncoder})
+	return g, err
+}
+
+// defaultTiers are the canvas itself, half and a quarter of its size, the last
+// at half the rate: for a 1280x720@30 canvas 640x360@30 and 320x180@15.
+func defaultTiers(c layout.Canvas) []video.Tier {
+	tiers := []video.Tier{{Width: c.Width, Height: c.Height, FPS: c.FPS}}
+	for divisor, fps := 2, c.FPS; divisor <= 4; divisor, fps = divisor*2, max(1, c.FPS/2) {
+		t := video.Tier{Width: c.Width / divisor &^ 1, Height: c.Height / divisor &^ 1, FPS: fps}
+		if t.Validate() != nil {
+			break
+		}
+		tiers = append(tiers, t)
+	}
+	return tiers
+}
+
+// top is the rendition of the largest tier.
+func (g *program) top() *video.Rendition { return g.renditions[0] }
+
+// renditionFor returns the largest rendition that is within limits, or the
+// smallest when none is.
+func (g *program) renditionFor(l Limits) *video.Rendition {
+	fits := func(limit, value int) bool { return limit == 0 || value <= limit }
+	i := slices.IndexFunc(g.renditions, func(r *video.Rendition) bool {
+		t := r.Tier()
+		bitrate := t.BitrateBps
+		if bitrate == 0 {
+			bitrate = t.DefaultBitrate()
+		}
+		return fits(l.MaxWidth, t.Width) && fits(l.MaxHeight, t.Height) &&
+			fits(l.MaxFPS, t.FPS) && fits(l.MaxBitrateBps, bitrate)
+	})
+	if i < 0 {
+		i = len(g.renditions) - 1
+	}
+	return g.renditions[i]
+}
+
+// wake makes both loops look at the snapshot.
+func (g *program) wake() {
+	for _, c := range []chan struct{}{g.wakeAudio, g.wakeVideo} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// tickVideo starts the drawing of the canvas of that time. When the last one
+// is not finished the tick is lost: nothing queues up.
+func (g *program) tickVideo(pts time.Duration) {
+	g.pts.Store(int64(pts))
+	if !g.pool.Submit(g.compose, codec.Now()+time.Second/time.Duration(g.canvas.FPS)/2) {
+		g.skipped.Add(1)
+	}
+}
+
+// draw is the compose task: it draws the canvas and hands it to the renditions.
+func (g *program) draw() {
+	if g.closing.Load() {
+		g.drawnOnce.Do(func() { close(g.drawn) })
+		return
+	}
+	now, pts := codec.Now(), time.Duration(g.pts.Load())
+	canvas, _, err := g.compositor.Draw(g.scene.Load(), now, pts)
+	if err != nil {
+		// Busy buffers are counted where they are; the encoders' own counters
+		// tell why.
+		if !errors.Is(err, video.ErrCanvasBusy) && now-g.failed > time.Second {
+			g.failed = now
+			g.log.Error("drawing the canvas", "error", err)
+		}
+		return
+	}
+	for _, r := range g.renditions {
+		r.Write(canvas)
+	}
+	canvas.Release()
+}
+
+// mixed keeps the audio loop's counters for others to read.
+func (g *program) mixed(s audio.MixStats) {
+	g.mu.Lock()
+	g.mu.mixed = s
+	g.mu.Unlock()
+}
+
+// close ends the renditions and frees the canvas. Both loops have ended. The mix
+// is closed by its loop.
+func (g *program) close() {
+	for _, r := range g.renditions {
+		r.Close()
+	}
+	g.closing.Store(true)
+	g.pool.Submit(g.compose, codec.Now())
+	select {
+	case <-g.drawn:
+	case <-g.pool.Done(): // the task never runs again
+	}
+	g.compositor.Close()
+}

@@ -1,0 +1,514 @@
+package mixer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/mixer/audio"
+	"mixdown/mixer/video"
+)
+
+// sweepPeriod is how often an occupied room looks for what ends by itself,
+// such as a shared screen without pictures.
+const sweepPeriod = time.Second
+
+// Room is one conference. All of its state belongs to its control loop; what
+// others read, they read from immutable snapshots. Get one from a [Manager].
+// Safe for concurrent use.
+type Room struct {
+	cfg     Config
+	log     *slog.Logger
+	life    string
+	created time.Time
+	// epoch is the zero of the room's media time on the process's clock, and
+	// epochWall the same instant on the wall clock as that was when the room
+	// was made.
+	epoch     time.Duration
+	epochWall time.Time
+	frames    *codec.VideoPool
+	prog      *program
+	ctx       context.Context
+	end       context.CancelFunc // begins the end of the room; Done tells of it
+	draining  func() bool
+
+	past struct {
+		sync.Mutex
+		stats Stats // of the sources that have left
+	}
+
+	commands  chan func()   // API calls; senders wait, so nothing is lost
+	poke      chan struct{} // one slot: flags changed somewhere, look at them
+	done      chan struct{} // the control loop and all its children are gone
+	info      atomic.Pointer[RoomInfo]
+	snap      atomic.Pointer[snapshot]
+	roster    atomic.Pointer[[]*Participant]
+	layout    atomic.Pointer[LayoutInfo]
+	leaving   sync.WaitGroup // goroutines that close what has left
+	recorders sync.WaitGroup // goroutines that run and end recordings
+
+	// The control loop's own, from here on.
+	room         RoomConfig
+	participants []*Participant // in the order of joining
+	recording    *recording
+	// startsRecording is set while the files of a recording are being made.
+	startsRecording bool
+}
+
+// snapshot is what the tick loops see of a room: immutable.
+type snapshot struct {
+	members []*Participant // those in the mix
+	sinks   []Sink         // outside listeners: recorders
+}
+
+// errRoomEnded is what a command gets that comes too late.
+var errRoomEnded = errors.New("the room has ended")
+
+// newRoom makes a room that lives until ctx is done; run starts it. phase
+// shifts its clocks against those of other rooms.
+func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration, draining func() bool) (*Room, error) {
+	life, created := newID("R_"), time.Now()
+	r := &Room{
+		cfg: cfg, room: rc, life: life, created: created, draining: draining,
+		epoch: codec.Now() + phase, epochWall: created.Add(phase),
+		log:      cfg.Log.With("room", rc.ID, "roomId", life),
+		frames:   codec.NewVideoPool(cfg.RoomVideoBytes),
+		commands: make(chan func(), 64),
+		poke:     make(chan struct{}, 1),
+		done:     make(chan struct{}),
+	}
+	var err error
+	if r.prog, err = newProgram(cfg, rc, r.frames, r.log); err != nil {
+		return nil, &Error{Op: "room.create", Kind: Internal, Room: rc.ID, Err: err}
+	}
+	r.ctx, r.end = context.WithCancel(ctx)
+	r.publish()
+	return r, nil
+}
+
+// Info returns the room as it is now.
+func (r *Room) Info() RoomInfo { return *r.info.Load() }
+
+// Epoch returns the wall clock instant of the room's PTS zero. It stays put
+// when the wall clock is set.
+func (r *Room) Epoch() time.Time { return r.epochWall }
+
+// Done is closed when the room has ended and everything of it is gone.
+func (r *Room) Done() <-chan struct{} { return r.done }
+
+// wake makes the control loop look at the flags of its participants. It never
+// blocks, and many calls become one look.
+func (r *Room) wake() {
+	select {
+	case r.poke <- struct{}{}:
+	default:
+	}
+}
+
+// do runs f on the control loop and waits for it.
+func (r *Room) do(ctx context.Context, op string, f func() error) error {
+	result := make(chan error, 1)
+	select {
+	case r.commands <- func() { result <- f() }:
+	case <-r.done:
+		return &Error{Op: op, Kind: Gone, Room: r.Info().ID, Err: errRoomEnded}
+	case <-ctx.Done():
+		return &Error{Op: op, Kind: Unavailable, Room: r.Info().ID, Err: ctx.Err()}
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-r.done:
+		// The loop may have run f as its last act.
+		select {
+		case err := <-result:
+			return err
+		default:
+			return &Error{Op: op, Kind: Gone, Room: r.Info().ID, Err: errRoomEnded}
+		}
+	}
+}
+
+// run is the control loop. It returns when the room was told to end, or the room stayed empty
+// for its EmptyTimeout, and after everything in the room has ended: participants
+// and their sources, then the clocks, then the renditions, then the recorder.
+func (r *Room) run() {
+	defer close(r.done)
+	defer r.end()
+	loops, stopLoops := context.WithCancel(context.Background())
+	var clocks sync.WaitGroup
+	clocks.Go(func() { r.audioLoop(loops) })
+	clocks.Go(func() { r.videoLoop(loops) })
+
+	r.control()
+
+	for len(r.participants) > 0 {
+		r.remove(r.participants[0], ErrDraining)
+	}
+	r.publish()
+	r.leaving.Wait()
+	stopLoops()
+	clocks.Wait()
+	r.prog.close()
+	r.endRecording()
+	r.recorders.Wait()
+	r.publish()
+}
+
+// control serves commands and flags until the room's life is over.
+func (r *Room) control() {
+	sweep := time.NewTimer(sweepPeriod)
+	defer sweep.Stop()
+	emptySince := codec.Now()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case f := <-r.commands:
+			f()
+		case <-r.poke:
+		case <-sweep.C:
+		}
+		r.sweep()
+		r.publish()
+		now := codec.Now()
+		switch {
+		case len(r.participants) > 0:
+			emptySince = now
+			sweep.Reset(sweepPeriod)
+		default:
+			left := r.room.EmptyTimeout - (now - emptySince)
+			if left <= 0 {
+				return
+			}
+			sweep.Reset(left)
+		}
+	}
+}
+
+// sweep carries out what the flags of the participants ask for.
+func (r *Room) sweep() {
+	for _, p := range slices.Clone(r.participants) {
+		if c := p.closed.Load(); c != nil {
+			r.remove(p, c.err)
+			continue
+		}
+		r.follow(p)
+	}
+	if rec := r.recording; rec != nil && rec.recorder.Status().State.Final() {
+		r.endRecording()
+	}
+}
+
+// follow brings one participant's state in line with its connection.
+func (r *Room) follow(p *Participant) {
+	a := p.endpoint.Load()
+	if a == nil {
+		return
+	}
+	f := p.facts.Load()
+	state := f.state
+	switch codec.LinkState(p.link.Load()) {
+	case codec.LinkUp:
+		state = StateActive
+	case codec.LinkLost:
+		state = StateReconnecting
+	}
+	if state == f.state {
+		return
+	}
+	r.log.Info("participant "+state.String(), "participant", p.id, "was", f.state.String())
+	first := f.state == StateWaiting
+	p.change(func(f *facts) { f.state, f.sends, f.takes = state, a.sends, a.takes })
+	if first {
+		r.enter(p, a)
+	}
+}
+
+// enter lets a participant whose connection has just come up into the program.
+func (r *Room) enter(p *Participant, a *attachment) {
+	p.inMix = true
+	if a.takes.Camera && !p.limits.NoVideo {
+		p.watch(r.prog.renditionFor(p.limits), a)
+	}
+	for id := range codec.NumSources {
+		if (id == codec.Camera && a.sends.Camera) || (id == codec.Screen && a.sends.Screen) {
+			a.RequestKeyframe(id)
+		}
+	}
+}
+
+// remove takes p out of the room. Whatever of it takes time, takes it on
+// another goroutine: the loop never waits for a connection to close.
+func (r *Room) remove(p *Participant, reason error) {
+	i := slices.Index(r.participants, p)
+	if i < 0 {
+		return
+	}
+	r.participants = slices.Delete(r.participants, i, i+1)
+	if len(r.participants) == 0 {
+		r.endRecording()
+	}
+	p.unwatch()
+	p.change(func(f *facts) { f.state, f.tier = StateLeft, video.Tier{} })
+	if p.source != nil {
+		r.settle(p)
+	}
+	inMix := p.inMix
+	r.log.Info("participant left", "participant", p.id, "identity", p.identity,
+		"stayed", time.Since(p.joined).Round(time.Millisecond), "reason", reasonText(reason))
+	r.leaving.Go(func() {
+		if a := p.endpoint.Swap(&attachment{Endpoint: nowhere{}}); a != nil {
+			if err := a.Close(); err != nil {
+				r.log.Warn("closing a connection", "participant", p.id, "error", err)
+			}
+		}
+		if inMix {
+			<-p.outOfMix
+		}
+		if p.source != nil {
+			p.source.close()
+		}
+	})
+}
+
+func reasonText(err error) string {
+	if err == nil {
+		return "left"
+	}
+	return err.Error()
+}
+
+// publish makes the loops and the API see the present state. Unchanged parts
+// stay the same values, so that the loops can tell by pointer.
+func (r *Room) publish() {
+	members := make([]*Participant, 0, len(r.participants))
+	for _, p := range r.participants {
+		if p.inMix {
+			members = append(members, p)
+		}
+	}
+	var sinks []Sink
+	if r.recording != nil {
+		sinks = append(sinks, r.recording.recorder)
+	}
+	old := r.snap.Load()
+	if old == nil || !slices.Equal(old.members, members) || !slices.Equal(old.sinks, sinks) {
+		r.snap.Store(&snapshot{members: members, sinks: sinks})
+		r.prog.wake()
+	}
+	r.arrange(members)
+
+	if old := r.roster.Load(); old == nil || !slices.Equal(*old, r.participants) {
+		roster := slices.Clone(r.participants)
+		r.roster.Store(&roster)
+	}
+	info := RoomInfo{RoomConfig: r.room, Life: r.life, Created: r.created, Participants: len(r.participants)}
+	if r.recording != nil {
+		info.Recording = r.recording.id
+	}
+	r.info.Store(&info)
+}
+
+// Update changes what the patch names and returns the room as it is then.
+func (r *Room) Update(ctx context.Context, patch RoomPatch) (RoomInfo, error) {
+	const op = "room.update"
+	err := r.do(ctx, op, func() error {
+		rc := r.room
+		set(&rc.Name, patch.Name)
+		set(&rc.MaxParticipants, patch.MaxParticipants)
+		set(&rc.EmptyTimeout, patch.EmptyTimeout)
+		set(&rc.Locked, patch.Locked)
+		set(&rc.Metadata, patch.Metadata)
+		if err := rc.validate(op); err != nil {
+			return err
+		}
+		r.room = rc
+		r.publish()
+		return nil
+	})
+	return r.Info(), err
+}
+
+func set[T any](dst *T, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}
+
+// Join adds a participant, who is waiting until its connection is up. It is
+// refused with ErrRoomLocked or ErrRoomFull.
+func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) {
+	const op = "room.join"
+	if len(req.Name) > maxNameBytes {
+		return nil, &Error{Op: op, Kind: Invalid, Field: "/name",
+			Err: fmt.Errorf("%d bytes: want at most %d", len(req.Name), maxNameBytes)}
+	}
+	p := &Participant{
+		room: r, id: ParticipantID(newID("p_")), identity: req.Identity, kind: req.Kind,
+		role: req.Role, limits: req.Limits, joined: time.Now(),
+		outOfMix: make(chan struct{}),
+	}
+	if p.kind == "" {
+		p.kind = "webrtc"
+	}
+	p.facts.Store(&facts{name: req.Name})
+	if req.Role != RoleViewer {
+		var err error
+		if p.source, err = r.newSource(p); err != nil {
+			return nil, &Error{Op: op, Kind: Internal, Room: r.Info().ID, Err: err}
+		}
+	}
+	err := r.do(ctx, op, func() error {
+		switch {
+		case r.draining():
+			return &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Err: ErrDraining}
+		case r.room.Locked:
+			return &Error{Op: op, Kind: Permission, Room: r.room.ID, Err: ErrRoomLocked}
+		case len(r.participants) >= r.room.MaxParticipants:
+			return &Error{Op: op, Kind: Conflict, Room: r.room.ID,
+				Err: fmt.Errorf("%w: %d of %d", ErrRoomFull, len(r.participants), r.room.MaxParticipants)}
+		}
+		p.csrc = r.newCSRC()
+		r.participants = append(r.participants, p)
+		r.log.Info("participant joins", "participant", p.id, "identity", p.identity, "role", p.role.String())
+		return nil
+	})
+	if err != nil {
+		if p.source != nil {
+			p.source.close()
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// newSource makes what p will send through.
+func (r *Room) newSource(p *Participant) (*source, error) {
+	s := &source{wake: r.wake}
+	dec, err := r.cfg.Codecs.AudioDecoder()
+	if err != nil {
+		return nil, err
+	}
+	if s.playout, err = audio.NewPlayout(audio.PlayoutConfig{Decoder: dec}); err != nil {
+		return nil, errors.Join(err, dec.Close())
+	}
+	for id := range s.pictures {
+		if s.pictures[id], err = r.newPicture(p, codec.SourceID(id)); err != nil {
+			for _, made := range s.pictures[:id] {
+				made.Close()
+			}
+			s.playout.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (r *Room) newPicture(p *Participant, id codec.SourceID) (*video.Source, error) {
+	dec, err := r.cfg.Codecs.VideoDecoder()
+	if err != nil {
+		return nil, err
+	}
+	picture, err := video.NewSource(video.SourceConfig{
+		Decoder: dec, Pool: r.cfg.Pool, Frames: r.frames,
+		RequestKeyframe: func() {
+			if a := p.endpoint.Load(); a != nil {
+				a.RequestKeyframe(id)
+			}
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, dec.Close())
+	}
+	return picture, nil
+}
+
+// newCSRC returns an identifier that nobody in the room has. Zero means none.
+func (r *Room) newCSRC() uint32 {
+	for {
+		csrc := rand.Uint32()
+		if csrc != 0 && !slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.csrc == csrc }) {
+			return csrc
+		}
+	}
+}
+
+// Participants returns everybody in the room, in the order of joining.
+func (r *Room) Participants() []ParticipantInfo {
+	roster := *r.roster.Load()
+	infos := make([]ParticipantInfo, 0, len(roster))
+	for _, p := range roster {
+		infos = append(infos, p.Info())
+	}
+	return infos
+}
+
+// Participant returns one participant, or NotFound.
+func (r *Room) Participant(id ParticipantID) (ParticipantInfo, error) {
+	p, err := r.find("participant.get", id)
+	if err != nil {
+		return ParticipantInfo{}, err
+	}
+	return p.Info(), nil
+}
+
+func (r *Room) find(op string, id ParticipantID) (*Participant, error) {
+	for _, p := range *r.roster.Load() {
+		if p.id == id {
+			return p, nil
+		}
+	}
+	return nil, &Error{Op: op, Kind: NotFound, Room: r.Info().ID, Participant: id, Err: ErrNoParticipant}
+}
+
+// UpdateParticipant changes what the patch names and returns the participant
+// as it is then.
+func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch ParticipantPatch) (ParticipantInfo, error) {
+	const op = "participant.update"
+	bad := func(field, format string, args ...any) error {
+		return &Error{Op: op, Kind: Invalid, Participant: id, Field: field, Err: fmt.Errorf(format, args...)}
+	}
+	if n := patch.Name; n != nil && len(*n) > maxNameBytes {
+		return ParticipantInfo{}, bad("/name", "%d bytes: want at most %d", len(*n), maxNameBytes)
+	}
+	if g := patch.GainDB; g != nil && !(*g >= minGainDB && *g <= maxGainDB) {
+		return ParticipantInfo{}, bad("/send/audio/gain", "%v dB: want %d..%d", *g, minGainDB, maxGainDB)
+	}
+	var info ParticipantInfo
+	err := r.do(ctx, op, func() error {
+		p, err := r.find(op, id)
+		if err != nil {
+			return err
+		}
+		p.change(func(f *facts) {
+			set(&f.name, patch.Name)
+			set(&f.muted, patch.Muted)
+			set(&f.gainDB, patch.GainDB)
+		})
+		info = p.Info()
+		return nil
+	})
+	return info, err
+}
+
+// Remove disconnects a participant. reason is what its connection's owner is
+// told.
+func (r *Room) Remove(ctx context.Context, id ParticipantID, reason error) error {
+	const op = "participant.remove"
+	return r.do(ctx, op, func() error {
+		p, err := r.find(op, id)
+		if err != nil {
+			return err
+		}
+		r.remove(p, reason)
+		return nil
+	})
+}

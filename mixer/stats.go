@@ -1,0 +1,188 @@
+package mixer
+
+import (
+	"mixdown/mixer/audio"
+	"mixdown/mixer/video"
+)
+
+// Stats is what all rooms did since the process began, those that have ended
+// included: every counter only grows.
+type Stats struct {
+	// Rooms, Participants and Recordings are how many there are now.
+	Rooms, Participants, Recordings int
+	// AudioClock and VideoClock say how punctual the ticks were.
+	AudioClock, VideoClock ClockStats
+	// ComposeSkipped is video ticks that found the last canvas unfinished.
+	ComposeSkipped uint64
+	// Canvas counts what was drawn.
+	Canvas video.CompositorStats
+	// Mix counts ticks and encodes of sound, Sound what came in.
+	Mix   audio.MixStats
+	Sound audio.PlayoutStats
+	// Sources counts decoded pictures.
+	Sources video.SourceStats
+	// Renditions counts encoded pictures, by tier.
+	Renditions map[video.Tier]video.RenditionStats
+}
+
+// add counts o in; what are states of one moment and not counters are left out.
+func (s *Stats) add(o Stats) {
+	s.AudioClock.add(o.AudioClock)
+	s.VideoClock.add(o.VideoClock)
+	s.ComposeSkipped += o.ComposeSkipped
+
+	s.Canvas.Drawn += o.Canvas.Drawn
+	s.Canvas.Unchanged += o.Canvas.Unchanged
+	s.Canvas.Tiles += o.Canvas.Tiles
+	s.Canvas.Scaled += o.Canvas.Scaled
+	s.Canvas.Busy += o.Canvas.Busy
+	s.Canvas.Time += o.Canvas.Time
+
+	s.Mix.Ticks += o.Mix.Ticks
+	s.Mix.Encodes += o.Mix.Encodes
+	s.Mix.SharedEncodes += o.Mix.SharedEncodes
+	s.Mix.Decoded += o.Mix.Decoded
+	s.Mix.ToPersonal += o.Mix.ToPersonal
+	s.Mix.ToShared += o.Mix.ToShared
+	s.Mix.Crowded += o.Mix.Crowded
+	s.Mix.EncodeErrors += o.Mix.EncodeErrors
+
+	addSound(&s.Sound, o.Sound)
+	addSource(&s.Sources, o.Sources)
+	for tier, r := range o.Renditions {
+		if s.Renditions == nil {
+			s.Renditions = make(map[video.Tier]video.RenditionStats)
+		}
+		sum := s.Renditions[tier]
+		addRendition(&sum, r)
+		s.Renditions[tier] = sum
+	}
+}
+
+func (s *ClockStats) add(o ClockStats) {
+	s.Ticks += o.Ticks
+	s.Skipped += o.Skipped
+	s.Lateness = s.Lateness.Add(o.Lateness)
+}
+
+func addSound(s *audio.PlayoutStats, o audio.PlayoutStats) {
+	s.Packets += o.Packets
+	s.Overflowed += o.Overflowed
+	s.Duplicate += o.Duplicate
+	s.Late += o.Late
+	s.Corrupt += o.Corrupt
+	s.Skipped += o.Skipped
+	s.Lost += o.Lost
+	s.Recovered += o.Recovered
+	s.Underruns += o.Underruns
+	s.Restarts += o.Restarts
+	s.Stretched += o.Stretched
+	s.Squeezed += o.Squeezed
+}
+
+func addSource(s *video.SourceStats, o video.SourceStats) {
+	s.Received += o.Received
+	s.Decoded += o.Decoded
+	s.Pictures += o.Pictures
+	s.Overflow += o.Overflow
+	s.AwaitingKey += o.AwaitingKey
+	s.Hidden += o.Hidden
+	s.TooLarge += o.TooLarge
+	s.SizeChanges += o.SizeChanges
+	s.TooManyPixels += o.TooManyPixels
+	s.Corrupt += o.Corrupt
+	s.Unscaled += o.Unscaled
+	s.Superseded += o.Superseded
+	s.NoMemory += o.NoMemory
+	s.KeyframeRequests += o.KeyframeRequests
+	s.DecodeTime += o.DecodeTime
+}
+
+func addRendition(s *video.RenditionStats, o video.RenditionStats) {
+	s.Written += o.Written
+	s.Skipped += o.Skipped
+	s.Encoded += o.Encoded
+	s.Keyframes += o.Keyframes
+	for i := range s.KeyRequests {
+		s.KeyRequests[i] += o.KeyRequests[i]
+	}
+	s.RateDropped += o.RateDropped
+	s.Errors += o.Errors
+	s.NoMemory += o.NoMemory
+	s.Bytes += o.Bytes
+	s.EncodeTime += o.EncodeTime
+	s.Subscribers += o.Subscribers
+}
+
+// stats counts what the program did.
+func (g *program) stats() Stats {
+	g.mu.Lock()
+	mixed := g.mu.mixed
+	g.mu.Unlock()
+	s := Stats{
+		AudioClock: g.audioClock.read(), VideoClock: g.videoClock.read(),
+		ComposeSkipped: g.skipped.Load(), Canvas: g.compositor.Stats(), Mix: mixed,
+		Renditions: make(map[video.Tier]video.RenditionStats),
+	}
+	for _, r := range g.renditions {
+		sum := s.Renditions[r.Tier()] // two tiers of a room may be alike
+		addRendition(&sum, r.Stats())
+		s.Renditions[r.Tier()] = sum
+	}
+	return s
+}
+
+// stats counts what came in through the source.
+func (s *source) stats() Stats {
+	stats := Stats{Sound: s.playout.Stats()}
+	for _, p := range s.pictures {
+		addSource(&stats.Sources, p.Stats())
+	}
+	return stats
+}
+
+// Stats returns what happened in the room since it began.
+func (r *Room) Stats() Stats {
+	sum := r.prog.stats()
+	r.past.Lock()
+	sum.add(r.past.stats)
+	// Under the lock, so that who is leaving is counted exactly once.
+	for _, p := range *r.roster.Load() {
+		if p.source != nil && !p.counted {
+			sum.add(p.source.stats())
+		}
+	}
+	r.past.Unlock()
+	info := r.Info()
+	sum.Rooms, sum.Participants = 1, info.Participants
+	if info.Recording != "" {
+		sum.Recordings = 1
+	}
+	return sum
+}
+
+// settle counts what a leaver sent into the room's past.
+func (r *Room) settle(p *Participant) {
+	r.past.Lock()
+	defer r.past.Unlock()
+	p.counted = true
+	r.past.stats.add(p.source.stats())
+}
+
+// Stats returns what happened in the process. It takes microseconds per
+// participant.
+func (m *Manager) Stats() Stats {
+	rooms := m.list()
+	m.mu.Lock()
+	var sum Stats
+	sum.add(m.mu.past)
+	m.mu.Unlock()
+	for _, r := range rooms {
+		s := r.Stats()
+		sum.add(s)
+		sum.Rooms++
+		sum.Participants += s.Participants
+		sum.Recordings += s.Recordings
+	}
+	return sum
+}
