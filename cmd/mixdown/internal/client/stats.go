@@ -1,0 +1,98 @@
+package client
+
+import (
+	"slices"
+	"time"
+)
+
+// SentStats counts what a track sent since the start.
+type SentStats struct {
+	Units, Keyframes         uint64
+	Packets, Bytes, Errors   uint64
+	Resent, KeyframeRequests uint64
+	// Skipped is media time left out because this process could not run.
+	Skipped time.Duration
+}
+
+// ReceivedStats counts what came on one track since the start.
+type ReceivedStats struct {
+	Packets, Bytes uint64
+	// Missing is sequence numbers that had not come when a later one did: what
+	// the path lost or reordered, before retransmission. 0 for sound.
+	Missing uint64
+	// Lost is those that never came, or too late to be of use.
+	Lost uint64
+	// Reordered came late but before they were given up; Duplicates came twice.
+	Reordered, Duplicates uint64
+	// Frames are whole pictures that a decoder could have shown; Keyframes
+	// are among them. 0 for sound.
+	Frames, Keyframes uint64
+	// Broken are pictures that were given up; Undecodable came whole but
+	// reference one of those.
+	Broken, Undecodable uint64
+	// PLIs is how often a key frame was asked for.
+	PLIs uint64
+	// Width and Height of the latest key frame.
+	Width, Height int
+	// First is when the first whole picture, or the first packet of sound,
+	// had come, from the moment the offer was posted; 0 is never.
+	First time.Duration
+}
+
+// Stats is everything that a client counts.
+type Stats struct {
+	AudioSent, VideoSent         SentStats
+	AudioReceived, VideoReceived ReceivedStats
+}
+
+// Arrivals records when something arrived, on the process's clock. It is
+// bounded: beyond its capacity the oldest half is forgotten.
+type Arrivals struct {
+	at []time.Duration
+}
+
+const maxArrivals = 1 << 17 // 43 minutes of sound
+
+func (a *Arrivals) add(now time.Duration) {
+	if len(a.at) >= maxArrivals {
+		a.at = append(a.at[:0], a.at[maxArrivals/2:]...)
+	}
+	a.at = append(a.at, now)
+}
+
+// Gap is one pause between two arrivals.
+type Gap struct {
+	// End is when the later one arrived, on the process's clock.
+	End, Length time.Duration
+}
+
+// GapsBetween returns the pauses that ended in (from, to], the last of them
+// the one that is open at to.
+func (a *Arrivals) GapsBetween(from, to time.Duration) []Gap {
+	var gaps []Gap
+	last := from
+	for _, t := range a.at {
+		if t <= from {
+			continue
+		}
+		if t > to {
+			break
+		}
+		gaps = append(gaps, Gap{t, t - last})
+		last = t
+	}
+	return append(gaps, Gap{to, to - last})
+}
+
+// Quantile returns the q-quantile of gaps' lengths, 0 for none.
+func Quantile(gaps []Gap, q float64) time.Duration {
+	if len(gaps) == 0 {
+		return 0
+	}
+	lengths := make([]time.Duration, len(gaps))
+	for i, g := range gaps {
+		lengths[i] = g.Length
+	}
+	slices.Sort(lengths)
+	return lengths[min(int(q*float64(len(lengths))), len(lengths)-1)]
+}
