@@ -1,0 +1,49 @@
+// Package api is the HTTP surface of mixdown: rooms, participants, recordings
+// and the joining of clients, over JSON and SDP.
+//
+// # How it is put together
+//
+// [New] makes a [Server], which is an [net/http.Handler]. It starts no
+// goroutine and owns no socket:
+//
+//	server, err := api.New(api.Config{Rooms: manager, Engine: engine, Recordings: store})
+//	httpServer := api.HTTPServer(server) // with the timeouts that the surface was made for
+//	...
+//	server.Drain() // joins are refused from here on, /readyz fails
+//
+// A request goes through one chain: request id, log and metrics, recovery, CORS, the
+// router, and then, on every route but the health checks and the pages, the one
+// authorisation step: each route is registered with the [Grant] that it needs,
+// and an [Authorizer] says whether the request has it. Without keys that is
+// [Keyless], which guards a server on loopback against web pages.
+//
+// JSON resources are huma operations, so that the OpenAPI document at
+// /openapi.json comes from the code that answers. SDP, sessions and downloads
+// are plain handlers, registered by the same function and in the same document.
+//
+// # Resources
+//
+// A write is always judged as a whole document: PUT's body, or what PATCH's
+// merge patch (RFC 7396) makes of the present one. Unknown fields are refused by
+// name. A document that was read can be sent back as it is: what only the
+// server sets must be unchanged where it is lasting ("id"), and is not looked
+// at where it moves by itself ("status").
+//
+// An entity tag has two halves, "wanted-seen": a digest of what a client can
+// change and one of the whole document. If-None-Match compares all of it;
+// If-Match, on writes, only the first half, since otherwise somebody who begins to
+// speak would spoil an edit.
+//
+// # Errors
+//
+// Every error, those of the router included, is a [Problem] (RFC 9457) with a
+// stable code. One table in problem.go maps the mixer's kinds to HTTP statuses.
+//
+// # Joining
+//
+// A client posts an offer and gets, with the answer, the address of its session:
+// 128 random bits that are the only credential of the session, known to the
+// client alone. They are kept as a digest and appear in no log and no list.
+// What a session leaves behind is a bounded memory of why it ended, so that
+// somebody who was kicked is told 410 and why.
+package api

@@ -1,0 +1,302 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-chi/chi/v5"
+	"golang.org/x/text/unicode/norm"
+
+	"mixdown/mixer"
+	"mixdown/transport"
+)
+
+const (
+	sdpType = "application/sdp"
+	// maxSDP in bytes. Chromium's largest offers are a tenth of it.
+	maxSDP = 64 << 10
+	// bodyTimeout is how long a body may take to come, and an answer to go.
+	bodyTimeout = 10 * time.Second
+	// joinTimeout bounds everything that a join waits for.
+	joinTimeout = 15 * time.Second
+)
+
+// joiner is a transport's engine. *transport.Engine satisfies it by way of
+// acceptWith.
+type joiner func(context.Context, transport.Offer) (mixer.Endpoint, transport.Answer, error)
+
+// acceptWith keeps a nil *Peer from becoming an Endpoint that is not nil.
+func acceptWith(e *transport.Engine) joiner {
+	return func(ctx context.Context, o transport.Offer) (mixer.Endpoint, transport.Answer, error) {
+		peer, answer, err := e.Accept(ctx, o)
+		if err != nil {
+			return nil, transport.Answer{}, err
+		}
+		return peer, answer, nil
+	}
+}
+
+// join answers an offer: POST on a room's participants (RoleParticipant), /whip
+// (RFC 9725 section 4.2) and /whep.
+func (s *Server) join(role mixer.Role) rawHandler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if s.draining.Load() {
+			return draining.problem("try again, on another server")
+		}
+		req, err := joinRequest(r.URL.RawQuery)
+		if err != nil {
+			return err
+		}
+		offer, err := readSDP(w, r)
+		if err != nil {
+			return err
+		}
+		who := scopeOf(r.Context()).identity
+		req.Role, req.Identity = role, who.Subject
+		if who.Name != "" {
+			req.Name = who.Name
+		}
+		address, _ := limitKey(r)
+		if err := s.sessions.reserve(address); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), joinTimeout)
+		defer cancel()
+		x, answer, err := s.connect(ctx, mixer.RoomID(chi.URLParam(r, "room")), who.MayCreate, req, offer, address)
+		if err != nil {
+			return err
+		}
+		etag := `"` + answer.UFrag + `"`
+		secret := s.sessions.publish(x, etag)
+		h := w.Header()
+		h.Set("Content-Type", sdpType)
+		h.Set("Cache-Control", "no-store")
+		h.Set("Location", "/v1/sessions/"+secret)
+		h.Set("ETag", etag)
+		h.Set("Link", fmt.Sprintf(`</v1/rooms/%s/participants/%s>; rel="describedby"`, x.room, x.ID()))
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, answer.SDP) // a client that has gone will not connect either
+		return nil
+	}
+}
+
+// connect puts a participant into the room and connects it. The address was
+// reserved, and is released when this fails.
+func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, req mixer.JoinRequest, offer, address string) (*session, transport.Answer, error) {
+	room, p, err := s.enter(ctx, id, mayCreate, req)
+	if err != nil {
+		s.sessions.release(address)
+		return nil, transport.Answer{}, parameterFault(err)
+	}
+	info := room.Info()
+	x := s.sessions.add(p, info.ID, address)
+	peer, answer, err := s.accept(ctx, transport.Offer{
+		SDP:     offer,
+		Role:    roles[req.Role],
+		Epoch:   room.Epoch(),
+		CNAME:   info.Life,
+		Handler: x,
+	})
+	if err != nil {
+		s.sessions.end(x, nil)
+		p.Leave(err)
+		return nil, transport.Answer{}, err
+	}
+	sends := mixer.Media{Audio: answer.ReceivesAudio, Camera: answer.ReceivesCamera, Screen: answer.ReceivesScreen}
+	takes := mixer.Media{Audio: answer.SendsAudio, Camera: answer.SendsVideo && !req.Limits.NoVideo}
+	p.Attach(peer, sends, takes)
+	return x, answer, nil
+}
+
+// roles are the transport's words for the mixer's.
+var roles = [...]transport.Role{
+	mixer.RoleParticipant: transport.RoleParticipant,
+	mixer.RolePublisher:   transport.RolePublisher,
+	mixer.RoleViewer:      transport.RoleViewer,
+}
+
+// enter joins the room, which it makes if that is allowed. A room may end of
+// emptiness between the two steps, so it is tried again.
+func (s *Server) enter(ctx context.Context, id mixer.RoomID, mayCreate bool, req mixer.JoinRequest) (room *mixer.Room, p *mixer.Participant, err error) {
+	const tries = 3
+	for range tries {
+		if mayCreate {
+			room, _, err = s.rooms.EnsureRoom(ctx, mixer.RoomConfig{ID: id})
+		} else {
+			room, err = s.rooms.Room(id)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		p, err = room.Join(ctx, req)
+		if err == nil || mixer.KindOf(err) != mixer.Gone {
+			return room, p, err
+		}
+		select {
+		case <-room.Done():
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+	return nil, nil, err
+}
+
+// parameterFault says of a fault in a field that here it came as a parameter.
+func parameterFault(err error) error {
+	var fault *mixer.Error
+	if !errors.As(err, &fault) || fault.Kind != mixer.Invalid || fault.Field == "" {
+		return err
+	}
+	name := strings.TrimPrefix(fault.Field, "/")
+	if name == "id" {
+		name = "room"
+	}
+	return invalid("", Fault{Parameter: name, Detail: fault.Err.Error()})
+}
+
+// joinParameters are what the query may hold, in the order of the document.
+var joinParameters = []string{"name", "maxWidth", "maxHeight", "maxFps", "maxBitrate", "video"}
+
+// joinRequest reads the query. What it does not know is refused by name: a
+// limit that is misspelt would otherwise be no limit.
+func joinRequest(rawQuery string) (req mixer.JoinRequest, err error) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return req, badRequest.problem("the query is not well-formed")
+	}
+	var faults []Fault
+	number := func(name string, dst *int, low, high int) {
+		if !query.Has(name) {
+			return
+		}
+		n, err := strconv.Atoi(query.Get(name))
+		if err != nil || n < low || n > high {
+			faults = append(faults, Fault{Parameter: name, Detail: fmt.Sprintf("want a number, %d..%d", low, high)})
+		}
+		*dst = n
+	}
+	number("maxWidth", &req.Limits.MaxWidth, 16, 16383)
+	number("maxHeight", &req.Limits.MaxHeight, 16, 16383)
+	number("maxFps", &req.Limits.MaxFPS, 1, 120)
+	number("maxBitrate", &req.Limits.MaxBitrateBps, 10_000, 100_000_000)
+	switch query.Get("video") {
+	case "false":
+		req.Limits.NoVideo = true
+	case "true":
+	default:
+		if query.Has("video") {
+			faults = append(faults, Fault{Parameter: "video", Detail: "want true or false"})
+		}
+	}
+	var detail string
+	if req.Name, detail = cleanName(query.Get("name")); detail != "" {
+		faults = append(faults, Fault{Parameter: "name", Detail: detail})
+	}
+	for name, values := range query {
+		if !slices.Contains(joinParameters, name) {
+			faults = append(faults, Fault{Parameter: clip(name), Detail: "unknown; known are " + strings.Join(joinParameters, ", ")})
+		} else if len(values) > 1 {
+			faults = append(faults, Fault{Parameter: name, Detail: "given more than once"})
+		}
+		if len(faults) >= maxFaults {
+			break
+		}
+	}
+	if len(faults) > 0 {
+		return mixer.JoinRequest{}, invalid("", faults...)
+	}
+	return req, nil
+}
+
+// maxNameBytes is the mixer's own bound, checked here so that the fault names
+// the parameter.
+const maxNameBytes = 256
+
+// cleanName brings a name into one form (NFC) and takes out what it must not
+// hold: controls, line breaks
+// and what turns the direction of the text around it (bidi embeddings,
+// overrides and isolates). fault says why the rest cannot be a name.
+func cleanName(s string) (name, fault string) {
+	if !utf8.ValidString(s) {
+		return "", "want UTF-8"
+	}
+	name = strings.TrimSpace(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) || c == '\u2028' || c == '\u2029' {
+			return -1
+		}
+		return c
+	}, norm.NFC.String(s)))
+	if len(name) > maxNameBytes {
+		return "", fmt.Sprintf("%d bytes: want at most %d", len(name), maxNameBytes)
+	}
+	return name, ""
+}
+
+// clip shortens what a client sent before it is sent back.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strings.ToValidUTF8(s, "?")
+}
+
+// readSDP returns the body of a join, at most maxSDP bytes.
+func readSDP(w http.ResponseWriter, r *http.Request) (string, error) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if mediaType != sdpType || (err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter)) {
+		return "", wrongType.problem("send an offer as "+sdpType).with("Accept-Post", sdpType)
+	}
+	body, err := readBody(w, r, maxSDP)
+	if err != nil {
+		return "", err
+	}
+	if !utf8.Valid(body) || !strings.HasPrefix(string(body), "v=0") {
+		return "", badSDP.problem(`an offer begins with "v=0"`)
+	}
+	return string(body), nil
+}
+
+// readBody reads a whole body of at most limit bytes, within bodyTimeout.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer has deadlines
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		var tooBig *http.MaxBytesError
+		if errors.As(err, &tooBig) {
+			return nil, err
+		}
+		return nil, timeout.problem("the body broke off")
+	}
+	_ = rc.SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+// joinOptions answers OPTIONS that is no CORS preflight.
+func joinOptions(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Accept-Post", sdpType)
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func noContent(w http.ResponseWriter, _ *http.Request) error {
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func ok(w http.ResponseWriter, _ *http.Request) error {
+	w.WriteHeader(http.StatusOK)
+	return nil
+}

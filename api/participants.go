@@ -1,0 +1,238 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"slices"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/mixer"
+)
+
+// Participant is a participant as clients see it.
+type Participant struct {
+	ID       string    `json:"id" readOnly:"true" example:"p_7QK2M4XHNWE5A"`
+	Identity string    `json:"identity" readOnly:"true" doc:"Who it is, by the token; empty without keys"`
+	Name     string    `json:"name" required:"false" maxLength:"256" doc:"Shown under the tile"`
+	Kind     string    `json:"kind" readOnly:"true" doc:"How it is connected: webrtc"`
+	Role     string    `json:"role" readOnly:"true" enum:"participant,publisher,viewer"`
+	State    string    `json:"state" readOnly:"true" enum:"waiting,active,reconnecting,left"`
+	JoinedAt time.Time `json:"joinedAt" readOnly:"true"`
+	CSRC     uint32    `json:"csrc" readOnly:"true" doc:"Names the participant in mixed RTP streams; unique in the room"`
+	Send     Send      `json:"send" required:"false" doc:"What it sends"`
+	// Pointers, since what only the server sets may be missing in a request.
+	Receive *Receive           `json:"receive" readOnly:"true" doc:"What it is sent"`
+	Status  *ParticipantStatus `json:"status" readOnly:"true"`
+}
+
+// Send is what a participant sends.
+type Send struct {
+	Audio SendAudio  `json:"audio" required:"false"`
+	Video *SendVideo `json:"video,omitempty" readOnly:"true" doc:"Missing when it sends no picture"`
+}
+
+// SendAudio is a participant's sound on its way into the mix.
+type SendAudio struct {
+	Codec string  `json:"codec,omitempty" readOnly:"true" doc:"Missing when it sends no sound"`
+	Muted bool    `json:"muted" required:"false" doc:"Keep it out of the mix"`
+	Gain  float64 `json:"gain" required:"false" minimum:"-40" maximum:"20" doc:"In dB"`
+}
+
+// SendVideo is a participant's picture.
+type SendVideo struct {
+	Codec   string   `json:"codec"`
+	Sources []string `json:"sources" doc:"camera, screen"`
+}
+
+// Receive is what a participant is sent.
+type Receive struct {
+	Audio  bool    `json:"audio"`
+	Tier   string  `json:"tier,omitempty" doc:"Missing when it is sent no picture" example:"640x360@30"`
+	Codec  string  `json:"codec,omitempty"`
+	Limits *Limits `json:"limits,omitempty" doc:"What the client asked not to be exceeded"`
+}
+
+// Limits bound what a client is sent; what is missing is unbounded.
+type Limits struct {
+	MaxWidth   int  `json:"maxWidth,omitempty"`
+	MaxHeight  int  `json:"maxHeight,omitempty"`
+	MaxFPS     int  `json:"maxFps,omitempty"`
+	MaxBitrate int  `json:"maxBitrate,omitempty" doc:"bit/s"`
+	Video      bool `json:"video" doc:"False: no picture at all"`
+}
+
+// ParticipantStatus is what moves by itself.
+type ParticipantStatus struct {
+	Speaking bool    `json:"speaking"`
+	RTT      float64 `json:"rttMs" doc:"Round trip, ms"`
+	Loss     float64 `json:"lossPct" doc:"Of what it was sent lately, percent"`
+}
+
+// lastingParticipant are the fields that a client can send back but not change.
+var lastingParticipant = []string{"id", "identity", "kind", "role", "joinedAt", "csrc"}
+
+func participantOf(info mixer.ParticipantInfo) Participant {
+	p := Participant{
+		ID: string(info.ID), Identity: info.Identity, Name: info.Name, Kind: info.Kind,
+		Role: info.Role.String(), State: info.State.String(),
+		JoinedAt: info.Joined.UTC().Truncate(time.Millisecond), CSRC: info.CSRC,
+		Send:    Send{Audio: SendAudio{Muted: info.Muted, Gain: info.GainDB}},
+		Receive: &Receive{Audio: info.Takes.Audio},
+		Status: &ParticipantStatus{
+			Speaking: info.Speaking,
+			RTT:      math.Round(info.RTT.Seconds()*1e4) / 10,
+			Loss:     math.Round(info.LossFraction*1e4) / 100,
+		},
+	}
+	if info.Sends.Audio {
+		p.Send.Audio.Codec = codec.Opus.String()
+	}
+	var sources []string
+	if info.Sends.Camera {
+		sources = append(sources, codec.Camera.String())
+	}
+	if info.Sends.Screen {
+		sources = append(sources, codec.Screen.String())
+	}
+	if len(sources) > 0 {
+		p.Send.Video = &SendVideo{Codec: codec.VP8.String(), Sources: sources}
+	}
+	if info.Tier.Width > 0 {
+		p.Receive.Tier, p.Receive.Codec = info.Tier.String(), codec.VP8.String()
+	}
+	if l := info.Limits; l != (mixer.Limits{}) {
+		p.Receive.Limits = &Limits{l.MaxWidth, l.MaxHeight, l.MaxFPS, l.MaxBitrateBps, !l.NoVideo}
+	}
+	return p
+}
+
+func (p Participant) tag() string {
+	wanted := struct {
+		ID, Name string
+		Muted    bool
+		Gain     float64
+	}{p.ID, p.Name, p.Send.Audio.Muted, p.Send.Audio.Gain}
+	return entityTag(wanted, p)
+}
+
+// ParticipantPath names a participant in a path.
+type ParticipantPath struct {
+	RoomPath
+	ID string `path:"id" doc:"The participant's id"`
+}
+
+type participantOutput struct {
+	Tagged
+	Body Participant
+}
+
+func (s *Server) participantRoutes() {
+	const path = "/v1/rooms/{room}/participants/{id}"
+	register(s, operation{id: "list-participants", method: http.MethodGet, path: "/v1/rooms/{room}/participants", summary: "List the participants of a room", need: inRoom(ReadRoom), experimental: true}, s.listParticipants)
+	register(s, operation{id: "get-participant", method: http.MethodGet, path: path, summary: "Look at a participant", need: inRoom(ReadRoom), experimental: true}, s.getParticipant)
+	register(s, operation{id: "patch-participant", method: http.MethodPatch, path: path, summary: "Rename or mute a participant, or set its gain", need: inRoom(AdminRoom), body: Participant{}, experimental: true}, s.patchParticipant)
+	register(s, operation{id: "delete-participant", method: http.MethodDelete, path: path, summary: "Remove a participant from the room", need: inRoom(AdminRoom), experimental: true}, s.deleteParticipant)
+}
+
+func (s *Server) listParticipants(_ context.Context, in *struct {
+	RoomPath
+	ListQuery
+	ReadIf
+}) (*listOutput[Participant], error) {
+	room, err := s.room(in.Room)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.SortedFunc(slices.Values(room.Participants()), func(a, b mixer.ParticipantInfo) int { return cmp.Compare(a.ID, b.ID) })
+	list, err := page(all, in.ListQuery, func(i mixer.ParticipantInfo) string { return string(i.ID) }, participantOf)
+	return answer(list, err, in.ReadIf)
+}
+
+// participant returns one participant of a room, or a Problem.
+func (s *Server) participant(at ParticipantPath) (*mixer.Room, Participant, error) {
+	room, err := s.room(at.Room)
+	if err != nil {
+		return nil, Participant{}, err
+	}
+	info, err := room.Participant(mixer.ParticipantID(at.ID))
+	if err != nil {
+		return nil, Participant{}, problemOf(err)
+	}
+	return room, participantOf(info), nil
+}
+
+func (s *Server) getParticipant(_ context.Context, in *struct {
+	ParticipantPath
+	ReadIf
+}) (*participantOutput, error) {
+	_, body, err := s.participant(in.ParticipantPath)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.check(body.tag()); err != nil {
+		return nil, err
+	}
+	return &participantOutput{tagged(body.tag()), body}, nil
+}
+
+func (s *Server) patchParticipant(ctx context.Context, in *struct {
+	ParticipantPath
+	WriteIf
+}) (*participantOutput, error) {
+	room, now, err := s.participant(in.ParticipantPath)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.check(now.tag()); err != nil {
+		return nil, err
+	}
+	current, err := documentOf(now)
+	if err != nil {
+		return nil, s.told(ctx, err)
+	}
+	var want Participant
+	if err := s.patch(ctx, &want, current, lastingParticipant...); err != nil {
+		return nil, s.told(ctx, err)
+	}
+	name, fault := cleanName(want.Name)
+	if fault != "" {
+		return nil, invalid("", Fault{Pointer: "#/name", Detail: fault})
+	}
+	info, err := room.UpdateParticipant(ctx, mixer.ParticipantID(in.ID), mixer.ParticipantPatch{
+		Name: &name, Muted: &want.Send.Audio.Muted, GainDB: &want.Send.Audio.Gain,
+	})
+	if err != nil {
+		return nil, s.told(ctx, err)
+	}
+	body := participantOf(info)
+	return &participantOutput{tagged(body.tag()), body}, nil
+}
+
+// errKicked is the reason that the room logs.
+var errKicked = errors.New("removed by request")
+
+func (s *Server) deleteParticipant(ctx context.Context, in *struct {
+	ParticipantPath
+	WriteIf
+}) (*empty, error) {
+	room, now, err := s.participant(in.ParticipantPath)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.check(now.tag()); err != nil {
+		return nil, err
+	}
+	id := mixer.ParticipantID(in.ID)
+	x := s.sessions.mark(id, kicked) // before, since its connection may close at once
+	if err := room.Remove(ctx, id, errKicked); err != nil {
+		return nil, s.told(ctx, err)
+	}
+	if x != nil {
+		s.sessions.end(x, nil)
+	}
+	return nil, nil
+}

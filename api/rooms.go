@@ -1,0 +1,295 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"mixdown/mixer"
+	"mixdown/mixer/layout"
+	"mixdown/mixer/video"
+)
+
+// Room is a room as clients see it.
+type Room struct {
+	ID              string    `json:"id" readOnly:"true" doc:"The name in the path"`
+	RoomID          string    `json:"roomId" readOnly:"true" doc:"Names this life of the room; recordings carry it"`
+	CreatedAt       time.Time `json:"createdAt" readOnly:"true"`
+	Name            string    `json:"name" required:"false" maxLength:"256" doc:"For people"`
+	Canvas          Canvas    `json:"canvas" required:"false" doc:"The composed picture; fixed once the room exists"`
+	Tiers           []string  `json:"tiers" required:"false" maxItems:"8" pattern:"^[0-9]+x[0-9]+@[0-9]+$" patternDescription:"width x height @ fps, as 640x360@30" doc:"Sizes and rates at which the canvas is sent, largest first; fixed once the room exists"`
+	MaxParticipants int       `json:"maxParticipants" required:"false" minimum:"1" maximum:"1000" default:"50"`
+	EmptyTimeout    float64   `json:"emptyTimeout" required:"false" minimum:"1" maximum:"86400" default:"300" doc:"Seconds that the room outlives its last participant"`
+	Locked          bool      `json:"locked" required:"false" default:"false" doc:"Refuse new participants"`
+	Metadata        string    `json:"metadata" required:"false" maxLength:"16384" doc:"The owner's own; not looked at"`
+	// Pointers, since what only the server sets may be missing in a request.
+	Status *RoomStatus `json:"status" readOnly:"true"`
+}
+
+// Canvas is the size and the rate of the composed picture.
+type Canvas struct {
+	Width  int `json:"width" required:"false" minimum:"16" maximum:"3840" multipleOf:"2" default:"1280"`
+	Height int `json:"height" required:"false" minimum:"16" maximum:"3840" multipleOf:"2" default:"720"`
+	FPS    int `json:"fps" required:"false" minimum:"1" maximum:"60" default:"30"`
+}
+
+// RoomStatus is what moves by itself.
+type RoomStatus struct {
+	Participants int    `json:"participants"`
+	Recording    string `json:"recording,omitempty" doc:"The id of the recording in progress"`
+}
+
+// lastingRoom are the fields that a client can send back but not change.
+var lastingRoom = []string{"id", "roomId", "createdAt", "canvas", "tiers"}
+
+// defaultRoom is what a client gets that asks for nothing in particular. The
+// canvas and its tiers are left to the mixer.
+func defaultRoom() Room {
+	return Room{MaxParticipants: 50, EmptyTimeout: 300}
+}
+
+func roomOf(info mixer.RoomInfo) Room {
+	tiers := make([]string, 0, len(info.Tiers))
+	for _, t := range info.Tiers {
+		tiers = append(tiers, t.String())
+	}
+	return Room{
+		ID: string(info.ID), RoomID: info.Life, CreatedAt: info.Created.UTC().Truncate(time.Millisecond),
+		Name:   info.Name,
+		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers,
+		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(),
+		Locked: info.Locked, Metadata: info.Metadata,
+		Status: &RoomStatus{Participants: info.Participants, Recording: info.Recording},
+	}
+}
+
+func (r Room) tag() string {
+	wanted := r
+	wanted.Status = nil
+	return entityTag(wanted, r)
+}
+
+// config is for a room that is to be made. The canvas that was sent may lack
+// some of its fields.
+func (r Room) config(id string) (mixer.RoomConfig, error) {
+	rc := mixer.RoomConfig{
+		ID: mixer.RoomID(id), Name: r.Name,
+		MaxParticipants: r.MaxParticipants, EmptyTimeout: seconds(r.EmptyTimeout),
+		Locked: r.Locked, Metadata: r.Metadata,
+	}
+	if r.Canvas != (Canvas{}) {
+		c := Canvas{1280, 720, 30}
+		c.Width, c.Height, c.FPS = either(r.Canvas.Width, c.Width), either(r.Canvas.Height, c.Height), either(r.Canvas.FPS, c.FPS)
+		rc.Canvas = layout.Canvas{Width: c.Width, Height: c.Height, FPS: c.FPS}
+	}
+	for i, text := range r.Tiers {
+		t, err := video.ParseTier(text)
+		if err != nil {
+			return rc, invalid("", Fault{Pointer: fmt.Sprintf("#/tiers/%d", i), Detail: err.Error()})
+		}
+		rc.Tiers = append(rc.Tiers, t)
+	}
+	return rc, nil
+}
+
+// patch sets everything of a room that can be changed.
+func (r Room) patch() mixer.RoomPatch {
+	timeout := seconds(r.EmptyTimeout)
+	return mixer.RoomPatch{
+		Name: &r.Name, MaxParticipants: &r.MaxParticipants, EmptyTimeout: &timeout,
+		Locked: &r.Locked, Metadata: &r.Metadata,
+	}
+}
+
+func either(v, other int) int {
+	if v != 0 {
+		return v
+	}
+	return other
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// RoomPath names a room in a path.
+type RoomPath struct {
+	Room string `path:"room" doc:"1 to 64 letters, digits, '-', '_' or '.', starting with a letter or digit" example:"standup"`
+}
+
+type roomRead struct {
+	RoomPath
+	ReadIf
+}
+
+type roomWrite struct {
+	RoomPath
+	WriteIf
+}
+
+type roomOutput struct {
+	Tagged
+	Status   int
+	Location string `header:"Location"`
+	Body     Room
+}
+
+type empty struct{}
+
+func (s *Server) roomRoutes() {
+	const path = "/v1/rooms/{room}"
+	register(s, operation{id: "list-rooms", method: http.MethodGet, path: "/v1/rooms", summary: "List the rooms", need: static(ListRooms)}, s.listRooms)
+	register(s, operation{id: "put-room", method: http.MethodPut, path: path, summary: "Make a room, or set all that can be changed of it", need: inRoom(CreateRoom), body: Room{}}, s.putRoom)
+	register(s, operation{id: "create-room", method: http.MethodPost, path: path, summary: "Make a room that does not exist", need: inRoom(CreateRoom), status: http.StatusCreated, body: Room{}}, s.createRoom)
+	register(s, operation{id: "get-room", method: http.MethodGet, path: path, summary: "Look at a room", need: inRoom(ReadRoom)}, s.getRoom)
+	register(s, operation{id: "patch-room", method: http.MethodPatch, path: path, summary: "Change a room", need: inRoom(AdminRoom), body: Room{}}, s.patchRoom)
+	register(s, operation{id: "delete-room", method: http.MethodDelete, path: path, summary: "End a room: everybody is disconnected, its recording gets final", need: inRoom(AdminRoom)}, s.deleteRoom)
+	register(s, operation{id: "get-layout", method: http.MethodGet, path: path + "/layout", summary: "Who is where in the picture", need: inRoom(ReadRoom), experimental: true}, s.getLayout)
+}
+
+func (s *Server) listRooms(_ context.Context, in *struct {
+	ListQuery
+	ReadIf
+}) (*listOutput[Room], error) {
+	list, err := page(s.rooms.Rooms(), in.ListQuery, func(i mixer.RoomInfo) string { return string(i.ID) }, roomOf)
+	return answer(list, err, in.ReadIf)
+}
+
+func (s *Server) getRoom(_ context.Context, in *roomRead) (*roomOutput, error) {
+	room, err := s.room(in.Room)
+	if err != nil {
+		return nil, err
+	}
+	body := roomOf(room.Info())
+	if err := in.check(body.tag()); err != nil {
+		return nil, err
+	}
+	return &roomOutput{Tagged: tagged(body.tag()), Status: http.StatusOK, Body: body}, nil
+}
+
+func (s *Server) createRoom(ctx context.Context, in *roomWrite) (*roomOutput, error) {
+	if room, err := s.rooms.Room(mixer.RoomID(in.Room)); err == nil {
+		if err := in.check(roomOf(room.Info()).tag()); err != nil {
+			return nil, err
+		}
+	} else if err := in.check(""); err != nil {
+		return nil, err
+	}
+	want := defaultRoom()
+	if err := s.put(ctx, &want, document{"id": in.Room}, "id"); err != nil {
+		return nil, problemOf(err)
+	}
+	rc, err := want.config(in.Room)
+	if err != nil {
+		return nil, err
+	}
+	room, err := s.rooms.CreateRoom(ctx, rc)
+	if err != nil {
+		return nil, s.told(ctx, err)
+	}
+	return created(room), nil
+}
+
+func created(room *mixer.Room) *roomOutput {
+	body := roomOf(room.Info())
+	return &roomOutput{Tagged: tagged(body.tag()), Status: http.StatusCreated, Location: "/v1/rooms/" + body.ID, Body: body}
+}
+
+func (s *Server) putRoom(ctx context.Context, in *roomWrite) (*roomOutput, error) {
+	room, err := s.rooms.Room(mixer.RoomID(in.Room))
+	if err == nil {
+		return s.changeRoom(ctx, room, in.WriteIf, func(want *Room, current document) error {
+			*want = defaultRoom()
+			return s.put(ctx, want, current, lastingRoom...)
+		})
+	}
+	if err := in.check(""); err != nil {
+		return nil, err
+	}
+	want := defaultRoom()
+	if err := s.put(ctx, &want, document{"id": in.Room}, "id"); err != nil {
+		return nil, s.told(ctx, err)
+	}
+	rc, err := want.config(in.Room)
+	if err != nil {
+		return nil, err
+	}
+	room, isNew, err := s.rooms.EnsureRoom(ctx, rc)
+	switch {
+	case err != nil:
+		return nil, s.told(ctx, err)
+	case isNew:
+		return created(room), nil
+	}
+	// Somebody else was faster: set it then.
+	return s.changeRoom(ctx, room, in.WriteIf, func(w *Room, current document) error {
+		*w = defaultRoom()
+		return s.put(ctx, w, current, lastingRoom...)
+	})
+}
+
+func (s *Server) patchRoom(ctx context.Context, in *roomWrite) (*roomOutput, error) {
+	room, err := s.room(in.Room)
+	if err != nil {
+		return nil, err
+	}
+	return s.changeRoom(ctx, room, in.WriteIf, func(want *Room, current document) error {
+		*want = defaultRoom()
+		return s.patch(ctx, want, current, lastingRoom...)
+	})
+}
+
+// changeRoom lets read make what is wanted of the present document, and sets it.
+func (s *Server) changeRoom(ctx context.Context, room *mixer.Room, when WriteIf, read func(*Room, document) error) (*roomOutput, error) {
+	now := roomOf(room.Info())
+	if err := when.check(now.tag()); err != nil {
+		return nil, err
+	}
+	current, err := documentOf(now)
+	if err != nil {
+		return nil, s.told(ctx, err)
+	}
+	var want Room
+	if err := read(&want, current); err != nil {
+		return nil, s.told(ctx, err)
+	}
+	info, err := room.Update(ctx, want.patch())
+	if err != nil {
+		return nil, s.told(ctx, err)
+	}
+	body := roomOf(info)
+	return &roomOutput{Tagged: tagged(body.tag()), Status: http.StatusOK, Body: body}, nil
+}
+
+func (s *Server) deleteRoom(ctx context.Context, in *roomWrite) (*empty, error) {
+	room, err := s.room(in.Room)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.check(roomOf(room.Info()).tag()); err != nil {
+		return nil, err
+	}
+	s.sessions.markRoom(mixer.RoomID(in.Room), roomClosed)
+	if err := s.rooms.DeleteRoom(ctx, mixer.RoomID(in.Room)); err != nil {
+		return nil, s.told(ctx, err)
+	}
+	return nil, nil
+}
+
+// room returns a room that exists, or a Problem.
+func (s *Server) room(id string) (*mixer.Room, error) {
+	room, err := s.rooms.Room(mixer.RoomID(id))
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	return room, nil
+}
+
+// told makes of any error the Problem that a client is told, and logs what it
+// is not told.
+func (s *Server) told(ctx context.Context, err error) error {
+	p := problemOf(err)
+	if p.Status == http.StatusInternalServerError {
+		s.log.Error("request failed", "request", scopeOf(ctx).id, "error", err)
+	}
+	return p
+}

@@ -1,0 +1,303 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/go-chi/cors"
+	"github.com/go-chi/httprate"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mixdown/mixer"
+	"mixdown/transport"
+)
+
+// Config is what a Server needs. Rooms and Engine are required.
+type Config struct {
+	// Log receives one line per request, at debug, and what went wrong.
+	// Defaults to discarding.
+	Log *slog.Logger
+	// Rooms are served. The caller owns and runs it.
+	Rooms *mixer.Manager
+	// Engine connects clients. The caller owns and runs it.
+	Engine *transport.Engine
+	// Recordings are listed and downloaded from here; nil serves none.
+	Recordings Recordings
+	// Authorizer decides who may. Defaults to [Keyless] with Origins.
+	Authorizer Authorizer
+	// Origins are the web pages of other origins that may use the API, as
+	// "https://example.org"; "*" is all. Defaults to none.
+	Origins []string
+	// JoinsPerSecond is per address (IPv6: per /64). Defaults to 10, and to
+	// 100 without an Authorizer, where every client comes from this machine.
+	JoinsPerSecond int
+	// MaxHalfOpen is how many clients of one address may be between their
+	// answer and their first media key; negative is no limit. Defaults to
+	// 5, and to 200 without an Authorizer.
+	MaxHalfOpen int
+	// Pages serves what is not the API's, for GET and HEAD; nil is nothing.
+	Pages http.Handler
+	// Metrics registers the counters; nil counts nothing.
+	Metrics prometheus.Registerer
+	// Version is told in the OpenAPI document. Defaults to "dev".
+	Version string
+}
+
+func (c *Config) setDefaults() {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	joins, halfOpen := 10, 5
+	if c.Authorizer == nil {
+		c.Authorizer = Keyless{Origins: c.Origins}
+		joins, halfOpen = 100, 200
+	}
+	if c.JoinsPerSecond == 0 {
+		c.JoinsPerSecond = joins
+	}
+	if c.MaxHalfOpen == 0 {
+		c.MaxHalfOpen = halfOpen
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+}
+
+// validate reports every fault at once.
+func (c *Config) validate() error {
+	var faults []error
+	if c.Rooms == nil {
+		faults = append(faults, errors.New("Rooms is missing"))
+	}
+	if c.Engine == nil {
+		faults = append(faults, errors.New("Engine is missing"))
+	}
+	if c.JoinsPerSecond < 0 {
+		faults = append(faults, fmt.Errorf("JoinsPerSecond is %d: want 1 or more", c.JoinsPerSecond))
+	}
+	for _, o := range c.Origins {
+		if o != "*" && !strings.HasPrefix(o, "https://") && !strings.HasPrefix(o, "http://") {
+			faults = append(faults, fmt.Errorf("origin %q: want scheme://host[:port]", o))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Server answers HTTP requests. Create it with [New]; it is safe for
+// concurrent use.
+type Server struct {
+	log        *slog.Logger
+	rooms      *mixer.Manager
+	accept     joiner
+	recordings Recordings
+	authorizer Authorizer
+	sessions   *sessions
+	metrics    *metrics
+	pages      http.Handler
+	draining   atomic.Bool
+
+	router   chi.Router
+	huma     huma.API
+	handler  http.Handler
+	document []byte // OpenAPI, JSON
+	docsPage []byte
+}
+
+// New validates cfg, reporting every fault, and starts nothing.
+func New(cfg Config) (*Server, error) {
+	cfg.setDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	s := &Server{
+		log: cfg.Log, rooms: cfg.Rooms, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
+		authorizer: cfg.Authorizer, pages: cfg.Pages,
+	}
+	s.sessions = newSessions(cfg.MaxHalfOpen, &s.draining)
+	var err error
+	if s.metrics, err = newMetrics(cfg.Metrics, s.sessions); err != nil {
+		return nil, fmt.Errorf("api: metrics: %w", err)
+	}
+
+	s.router = chi.NewRouter()
+	s.router.Use(middleware.GetHead)
+	s.router.NotFound(s.notFound)
+	s.router.MethodNotAllowed(s.methodNotAllowed)
+	s.huma = huma.NewAPI(humaConfig(cfg.Version), adapter{s})
+	s.routes(cfg)
+	if err := s.finishDocument(); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+
+	allowed := cors.Handler(cors.Options{
+		AllowOriginFunc: func(r *http.Request, origin string) bool {
+			return sameOrigin(r, origin) || originListed(cfg.Origins, origin)
+		},
+		AllowedMethods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID", "Range"},
+		ExposedHeaders: []string{"Location", "ETag", "Link", "Retry-After", "Accept-Post", "Accept-Patch"},
+		MaxAge:         600,
+	})
+	s.handler = s.observe(s.recover(allowed(s.router)))
+	return s, nil
+}
+
+func originListed(origins []string, origin string) bool {
+	for _, o := range origins {
+		if o == "*" || strings.EqualFold(o, origin) {
+			return true
+		}
+	}
+	return false
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Drain refuses joins and fails /readyz from now on. Sessions go on until
+// their rooms end; they then answer 410 drained.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// HTTPServer returns a server for h with the limits that this surface was made
+// for. There is no WriteTimeout, since downloads may take long; answers have
+// their own deadlines.
+func HTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+	}
+}
+
+// routes registers everything. What is not registered by s.handle passes no
+// authorisation: that is the health checks, which say nothing, and the pages.
+func (s *Server) routes(cfg Config) {
+	s.router.Get("/livez", s.livez)
+	s.router.Get("/readyz", s.readyz)
+
+	limit := httprate.LimitBy(cfg.JoinsPerSecond, time.Second, limitKey,
+		httprate.WithLimitHandler(func(w http.ResponseWriter, r *http.Request) {
+			s.fail(w, r, tooMany.problem("slow down"))
+		}),
+		httprate.WithResponseHeaders(httprate.ResponseHeaders{}))
+	s.joinRoutes(limit)
+	s.roomRoutes()
+	s.participantRoutes()
+	s.recordingRoutes()
+	s.documentRoutes()
+}
+
+// rawHandler is a plain handler whose error is answered with a Problem.
+type rawHandler func(http.ResponseWriter, *http.Request) error
+
+// grantOf says what a request needs.
+type grantOf func(*http.Request) Grant
+
+// static needs the same always.
+func static(a Action) grantOf { return func(*http.Request) Grant { return Grant{Action: a} } }
+
+// inRoom needs an action on the room in the path.
+func inRoom(a Action) grantOf {
+	return func(r *http.Request) Grant {
+		return Grant{Action: a, Room: mixer.RoomID(chi.URLParam(r, "room"))}
+	}
+}
+
+// handle is the only way in: it puts the authorisation step, and then what is
+// in between, before h.
+func (s *Server) handle(method, pattern string, need grantOf, h http.HandlerFunc, between ...func(http.Handler) http.Handler) {
+	step := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			who, err := s.authorizer.Authorize(r, need(r))
+			if err != nil {
+				s.fail(w, r, err)
+				return
+			}
+			scopeOf(r.Context()).identity = who
+			next.ServeHTTP(w, r)
+		})
+	}
+	s.router.With(step).With(between...).Method(method, pattern, h)
+}
+
+// raw registers a plain handler, and documents it.
+func (s *Server) raw(op huma.Operation, need grantOf, h rawHandler, between ...func(http.Handler) http.Handler) {
+	s.huma.OpenAPI().AddOperation(s.described(&op))
+	s.handle(op.Method, op.Path, need, func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	}, between...)
+}
+
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	page := r.Method == http.MethodGet || r.Method == http.MethodHead
+	for _, prefix := range []string{"/v1/", "/whip/", "/whep/"} {
+		page = page && !strings.HasPrefix(r.URL.Path, prefix)
+	}
+	if page && s.pages != nil {
+		s.pages.ServeHTTP(w, r)
+		return
+	}
+	s.fail(w, r, noRoute.problem(""))
+}
+
+func (s *Server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	if r.URL.RawPath != "" {
+		path = r.URL.RawPath
+	}
+	var allow []string
+	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		known := s.router.Match(chi.NewRouteContext(), m, path) ||
+			m == "HEAD" && s.router.Match(chi.NewRouteContext(), "GET", path)
+		if known {
+			allow = append(allow, m)
+		}
+	}
+	s.fail(w, r, noMethod.problem("").with("Allow", strings.Join(allow, ", ")))
+}
+
+func (s *Server) livez(w http.ResponseWriter, _ *http.Request) { status(w, "ok") }
+
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		s.fail(w, r, draining.problem(""))
+		return
+	}
+	status(w, "ok")
+}
+
+func status(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = fmt.Fprintln(w, text)
+}
+
+// scope is what is known of one request. Its middleware makes it, the
+// authorisation step adds the identity, the decoding of bodies the body.
+type scope struct {
+	id       string
+	identity Identity
+	body     []byte
+}
+
+type scopeKey struct{}
+
+// scopeOf never returns nil.
+func scopeOf(ctx context.Context) *scope {
+	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
+		return s
+	}
+	return &scope{}
+}

@@ -1,0 +1,264 @@
+package api
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-chi/chi/v5"
+
+	"mixdown/codec"
+	"mixdown/mixer"
+	"mixdown/transport"
+)
+
+// maxGone bounds how many ended sessions are remembered; the oldest is
+// forgotten first and then answers 404 instead of 410.
+const maxGone = 4096
+
+// secretKey is the digest of a session's secret. The secrets themselves are not
+// kept: neither a memory dump nor the time that a look-up takes gives one away.
+type secretKey [sha256.Size]byte
+
+func keyOf(secret string) secretKey { return sha256.Sum256([]byte(secret)) }
+
+// newSecret returns 128 random bits as 22 characters that need no escaping.
+func newSecret() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the process instead
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// session is one signalling session. It stands between a connection and its
+// participant, to learn when the connection comes up and when it ends.
+type session struct {
+	*mixer.Participant
+	registry *sessions
+	room     mixer.RoomID
+	address  string // what the limit of half-open sessions counts by
+	halfOpen atomic.Bool
+	// reason is why the server ends it; nil while it does not.
+	reason atomic.Pointer[kind]
+
+	// Guarded by registry.mu.
+	key   secretKey
+	open  bool // it is in the registry
+	ended bool
+	etag  string
+}
+
+// Feedback watches the connection come up. It does not block.
+func (s *session) Feedback(fb codec.Feedback) {
+	if fb.Link == codec.LinkUp {
+		s.connected()
+	}
+	s.Participant.Feedback(fb)
+}
+
+// PeerClosed ends the session along with the participant. It does not block.
+func (s *session) PeerClosed(err error) {
+	s.registry.end(s, err)
+	s.Participant.PeerClosed(err)
+}
+
+func (s *session) connected() {
+	if s.halfOpen.CompareAndSwap(true, false) {
+		s.registry.release(s.address)
+	}
+}
+
+// sessions knows all sessions by the digest of their secret. Safe for
+// concurrent use.
+type sessions struct {
+	// maxHalfOpen is per address; negative is no limit.
+	maxHalfOpen int
+	draining    *atomic.Bool
+
+	mu struct {
+		sync.Mutex
+		live        map[secretKey]*session
+		participant map[mixer.ParticipantID]*session
+		halfOpen    map[string]int
+		gone        map[secretKey]kind
+		// order is a ring of the keys in gone, oldest at next once it is full.
+		order []secretKey
+		next  int
+	}
+}
+
+func newSessions(maxHalfOpen int, draining *atomic.Bool) *sessions {
+	s := &sessions{maxHalfOpen: maxHalfOpen, draining: draining}
+	s.mu.live = make(map[secretKey]*session)
+	s.mu.participant = make(map[mixer.ParticipantID]*session)
+	s.mu.halfOpen = make(map[string]int)
+	s.mu.gone = make(map[secretKey]kind)
+	return s
+}
+
+// reserve counts one more half-open session of the address, or refuses.
+func (s *sessions) reserve(address string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.maxHalfOpen >= 0 && s.mu.halfOpen[address] >= s.maxHalfOpen {
+		return tooMany.problem("too many clients of this address have not connected yet")
+	}
+	s.mu.halfOpen[address]++
+	return nil
+}
+
+func (s *sessions) release(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.halfOpen[address]--; s.mu.halfOpen[address] <= 0 {
+		delete(s.mu.halfOpen, address)
+	}
+}
+
+// add makes a session for a participant whose address was reserved. It cannot
+// be found before publish.
+func (s *sessions) add(p *mixer.Participant, room mixer.RoomID, address string) *session {
+	x := &session{Participant: p, registry: s, room: room, address: address}
+	x.halfOpen.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.participant[p.ID()] = x
+	return x
+}
+
+// publish makes the session known under a fresh secret, which it returns. The
+// connection may have ended meanwhile: then the secret leads to that end.
+func (s *sessions) publish(x *session, etag string) (secret string) {
+	secret = newSecret()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.key, x.open, x.etag = keyOf(secret), true, etag
+	if x.ended {
+		s.remember(x)
+	} else {
+		s.mu.live[x.key] = x
+	}
+	return secret
+}
+
+// end takes the session out, once. err is why its connection ended; what the
+// server had decided before counts more.
+func (s *sessions) end(x *session, err error) {
+	x.connected()
+	if err != nil {
+		why := &vanished
+		if errors.Is(err, transport.ErrClosed) {
+			why = &drained
+		}
+		x.reason.CompareAndSwap(nil, why)
+	}
+	if s.draining.Load() {
+		x.reason.CompareAndSwap(nil, &drained)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.ended {
+		return
+	}
+	x.ended = true
+	delete(s.mu.participant, x.ID())
+	if x.open {
+		delete(s.mu.live, x.key)
+		s.remember(x)
+	}
+}
+
+// remember keeps why x ended; a client that left by itself is not remembered.
+// The caller holds mu.
+func (s *sessions) remember(x *session) {
+	why := x.reason.Load()
+	if why == nil {
+		return
+	}
+	if len(s.mu.order) < maxGone {
+		s.mu.order = append(s.mu.order, x.key)
+	} else {
+		delete(s.mu.gone, s.mu.order[s.mu.next])
+		s.mu.order[s.mu.next] = x.key
+		s.mu.next = (s.mu.next + 1) % maxGone
+	}
+	s.mu.gone[x.key] = *why
+}
+
+// find returns the session of a secret, or a Problem: 410 and why for one that
+// the server ended, else 404.
+func (s *sessions) find(secret string) (*session, error) {
+	key := keyOf(secret)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x := s.mu.live[key]; x != nil {
+		return x, nil
+	}
+	if why, ok := s.mu.gone[key]; ok {
+		return nil, why.problem("")
+	}
+	return nil, noSession.problem("")
+}
+
+// mark says beforehand why the participant's session is about to end. It
+// returns the session; nil for a participant that has none.
+func (s *sessions) mark(id mixer.ParticipantID, why kind) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.mu.participant[id]
+	if x != nil {
+		x.reason.CompareAndSwap(nil, &why)
+	}
+	return x
+}
+
+// markRoom does so for everybody in a room.
+func (s *sessions) markRoom(id mixer.RoomID, why kind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.mu.participant {
+		if x.room == id {
+			x.reason.CompareAndSwap(nil, &why)
+		}
+	}
+}
+
+// counts returns how many sessions there are, and how many of them have not
+// connected yet.
+func (s *sessions) counts() (live, halfOpen int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.mu.halfOpen {
+		halfOpen += n
+	}
+	return len(s.mu.live), halfOpen
+}
+
+// getSession answers 204 while the session lives.
+func (s *Server) getSession(w http.ResponseWriter, r *http.Request) error {
+	x, err := s.sessions.find(chi.URLParam(r, "secret"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("ETag", x.etag)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// deleteSession lets the client leave.
+func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request) error {
+	x, err := s.sessions.find(chi.URLParam(r, "secret"))
+	if err != nil {
+		return err
+	}
+	if err := checkMatch(r.Header.Get("If-Match"), r.Header.Get("If-None-Match"), x.etag); err != nil {
+		return err
+	}
+	s.sessions.end(x, nil)
+	x.Leave(nil)
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
