@@ -82,7 +82,7 @@ const (
 // 0 unrelated. There must be lagMax+seamSamples waiting.
 func (f *fifo) bestLag() (lag int, likeness float64) {
 	x := f.waiting()
-	var own float64
+	var own, better float64
 	for i := 0; i < seamSamples; i += lagStep {
 		own += float64(x[i]) * float64(x[i])
 	}
@@ -94,13 +94,17 @@ func (f *fifo) bestLag() (lag int, likeness float64) {
 		}
 		// The mean of both energies instead of their product's root also
 		// asks for equal loudness.
-		if like := 2 * float64(cross) / (own + float64(other) + 1); like > likeness {
+		if like := 2 * float64(cross) / (own + float64(other) + 1); like > likeness+better {
 			lag, likeness = l, like
 		}
 	}
-	for l := lagMin; l <= lagMax; l += lagStep {
+	// From the longest down: where several periods are alike, the longest
+	// takes the fewest splices.
+	better = 0.01
+	for l := lagMax; l >= lagMin; l -= lagStep {
 		try(l)
 	}
+	better = 0
 	for l, end := max(lag-lagStep+1, lagMin), min(lag+lagStep, lagMax); l < end; l++ {
 		try(l)
 	}

@@ -30,11 +30,11 @@ const (
 	// so that growing and shrinking do not alternate.
 	excessCalm = codec.FrameDuration + 5*time.Millisecond
 	// excessVoice is from where it is reduced within speech.
-	excessVoice = 45 * time.Millisecond
+	excessVoice = 32 * time.Millisecond
 	// excessMuch is from where that is done often.
 	excessMuch = 100 * time.Millisecond
-	// Splices in speech are at least this many ticks apart: at most 15% faster
-	// when there is much to catch up, else 5%.
+	// Splices in speech are at least this many ticks apart: at most 20% faster
+	// when there is much to catch up, else 7%.
 	spliceTicks     = 10
 	spliceTicksMuch = 3
 	// spliceLike is how like each other the two sides must be.

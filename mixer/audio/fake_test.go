@@ -1,0 +1,179 @@
+package audio
+
+import (
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"mixdown/codec"
+)
+
+// fakeDecoder decodes packets that say which stretch of a signal they are: the
+// decoded sound shows exactly what was played. What it makes up is the
+// constant fakeConcealed.
+type fakeDecoder struct {
+	signal                    func(sample int64) int16
+	decoded, concealed, fecs  int
+	resets, closed, nextSeqOf int
+}
+
+const fakeConcealed = 77
+
+func fakePacket(seq, pts int64, samples int) *codec.EncodedFrame {
+	f := codec.NewEncodedFrame(16)
+	f.Codec, f.Seq, f.PTS = codec.Opus, seq, durationOf(pts)
+	f.Data = binary.BigEndian.AppendUint64(f.Data, uint64(pts))
+	f.Data = binary.BigEndian.AppendUint16(f.Data, uint16(samples))
+	return f
+}
+
+func (d *fakeDecoder) Decode(packet []byte, pcm []int16) (int, error) {
+	if len(packet) == 1 {
+		for i := range pcm[:codec.FrameSamples] {
+			pcm[i] = fakeConcealed
+		}
+		return codec.FrameSamples, nil
+	}
+	if len(packet) != 10 {
+		return 0, codec.ErrCorrupt
+	}
+	d.decoded++
+	pts, n := int64(binary.BigEndian.Uint64(packet)), int(binary.BigEndian.Uint16(packet[8:]))
+	for i := range n {
+		pcm[i] = d.signal(pts + int64(i))
+	}
+	return n, nil
+}
+
+func (d *fakeDecoder) DecodeFEC(packet []byte, pcm []int16) error {
+	d.fecs++
+	pts := int64(binary.BigEndian.Uint64(packet))
+	for i := range pcm {
+		pcm[i] = d.signal(pts - int64(len(pcm)) + int64(i))
+	}
+	return nil
+}
+
+func (d *fakeDecoder) Conceal(pcm []int16) error {
+	if len(pcm)%shortest != 0 || len(pcm) == 0 {
+		return codec.ErrBadConfig
+	}
+	d.concealed++
+	for i := range pcm {
+		pcm[i] = fakeConcealed
+	}
+	return nil
+}
+
+func (d *fakeDecoder) Reset() error { d.resets++; return nil }
+func (d *fakeDecoder) Close() error { d.closed++; return nil }
+
+// loud is a signal without pauses whose value tells the sample.
+func loud(sample int64) int16 { return int16(10000 + sample%9973) }
+
+// wave is a loud signal with a pitch, so that splices find something.
+func wave(sample int64) int16 {
+	return int16(12000 * math.Sin(2*math.Pi*200*float64(sample)/codec.SampleRate))
+}
+
+// talking is wave in phrases of 1.6 s with pauses of 0.4 s.
+func talking(sample int64) int16 {
+	if sample%(2*codec.SampleRate) >= codec.SampleRate*8/5 {
+		return int16(sample & 1)
+	}
+	return wave(sample)
+}
+
+// link is a simulated sender and the way to us.
+type link struct {
+	t       *testing.T
+	playout *Playout
+	decoder *fakeDecoder
+	// samples per packet, the sender's clock error, when its first packet is
+	// ready, and how late our ticks are.
+	samples  int
+	ppm      float64
+	phase    time.Duration
+	late     func(tick int) time.Duration
+	delay    func(seq int64, at time.Duration) time.Duration
+	lost     func(seq int64) bool
+	inFlight []arrival
+	seq      int64
+	tick     int
+	// what was seen, per tick: added latency and info
+	latency []time.Duration
+	infos   []Info
+}
+
+func newLink(t *testing.T, signal func(int64) int16) *link {
+	dec := &fakeDecoder{signal: signal}
+	p, err := NewPlayout(PlayoutConfig{Decoder: dec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return &link{
+		t: t, playout: p, decoder: dec, samples: codec.FrameSamples,
+		late:  func(int) time.Duration { return 0 },
+		delay: func(int64, time.Duration) time.Duration { return 0 },
+		lost:  func(int64) bool { return false },
+	}
+}
+
+// sentAt is when the sender has sample pts ready, were packets that short.
+func (l *link) sentAt(pts int64) time.Duration {
+	return l.phase + time.Duration(float64(durationOf(pts))*(1+l.ppm*1e-6))
+}
+
+// run ticks for so long.
+func (l *link) run(d time.Duration) {
+	for end := l.tick + int(d/codec.FrameDuration); l.tick < end; l.tick++ {
+		now := time.Duration(l.tick)*codec.FrameDuration + l.late(l.tick)
+		for {
+			pts := l.seq * int64(l.samples)
+			at := l.sentAt(pts)
+			if at > now {
+				break
+			}
+			if !l.lost(l.seq) {
+				l.inFlight = append(l.inFlight, arrival{fakePacket(l.seq, pts, l.samples), at + l.delay(l.seq, at)})
+			}
+			l.seq++
+		}
+		slices.SortStableFunc(l.inFlight, func(a, b arrival) int { return int(a.at - b.at) })
+		n := 0
+		for n < len(l.inFlight) && l.inFlight[n].at <= now {
+			l.playout.Push(l.inFlight[n].frame, l.inFlight[n].at)
+			n++
+		}
+		l.inFlight = append(l.inFlight[:0], l.inFlight[n:]...)
+		var dst codec.AudioFrame
+		info := l.playout.Pull(&dst, now)
+		l.infos = append(l.infos, info)
+		l.latency = append(l.latency, now-l.sentAt(samplesOf(info.PTS)))
+	}
+}
+
+// quantile of the added latency since tick `from`.
+func (l *link) quantile(from int, q float64) time.Duration {
+	x := slices.Clone(l.latency[from:])
+	slices.Sort(x)
+	return x[min(int(q*float64(len(x))), len(x)-1)]
+}
+
+func (l *link) concealedSince(from int) (n int) {
+	for _, info := range l.infos[from:] {
+		if info.Concealed {
+			n++
+		}
+	}
+	return n
+}
+
+func uniform(seed uint64, span time.Duration) func() time.Duration {
+	r := rand.New(rand.NewPCG(seed, 3))
+	return func() time.Duration { return time.Duration(r.Int64N(int64(span))) }
+}
