@@ -17,7 +17,7 @@
 // bitrate it accepts: it is told that it codes voice, which keeps it from
 // CELT, and that the bandwidth is full, which keeps it from SILK alone.
 // In-band FEC would lower the bandwidth when the rate is short; it is therefore
-// used only from 28 kb/s on.
+// used only from 32 kb/s on.
 //
 // Neither coder is safe for concurrent use, allocates, or blocks.
 package opus

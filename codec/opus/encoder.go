@@ -23,16 +23,18 @@ const (
 	// stays in hybrid mode whatever else is set.
 	MinBitrateBps = 16_000
 	MaxBitrateBps = 64_000
-	// MinFECBitrateBps is the rate from which on FEC does not cost bandwidth.
-	MinFECBitrateBps = 28_000
+	// MinFECBitrateBps is the rate from which on libopus has room for FEC in
+	// hybrid mode at any loss. At 28 kb/s and 6 to 25% loss it falls back to
+	// wideband, which is SILK alone.
+	MinFECBitrateBps = 32_000
 )
 
 // EncoderConfig says how to encode. The zero value is good.
 type EncoderConfig struct {
 	// BitrateBps is the mean rate, MinBitrateBps..MaxBitrateBps. Defaults to 32,000.
 	BitrateBps int
-	// Complexity is 1 (cheapest) to 10. Defaults to 5, which costs 40% of
-	// what 9 costs.
+	// Complexity is 2 (cheapest) to 10; below, libopus' notion of what FEC
+	// needs is another. Defaults to 5.
 	Complexity int
 	// FEC puts a coarse copy of each frame into the next packet, as soon as
 	// loss is expected and the rate is at least MinFECBitrateBps.
@@ -71,7 +73,7 @@ func NewEncoder(c EncoderConfig) (*Encoder, error) {
 	}
 	if err := errors.Join(
 		checkRange("BitrateBps", c.BitrateBps, MinBitrateBps, MaxBitrateBps),
-		checkRange("Complexity", c.Complexity, 1, 10),
+		checkRange("Complexity", c.Complexity, 2, 10),
 		checkRange("PacketLossPercent", c.PacketLossPercent, 0, 100),
 	); err != nil {
 		return nil, err
