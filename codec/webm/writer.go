@@ -228,7 +228,6 @@ func (w *Writer) put(t *track, b block) error {
 	f := b.frame
 	key := t == w.video && f.Key
 	rel := b.ms - w.clusterMs
-	buf := w.scratch[:0]
 	cluster := w.cluster
 	if cluster == 0 || key || rel >= maxClusterMs ||
 		w.end-cluster >= maxClusterBytes || w.video == nil && w.cues.due(b.ms) {
@@ -236,6 +235,9 @@ func (w *Writer) put(t *track, b block) error {
 			return err
 		}
 		cluster, w.clusterMs, rel = w.end, b.ms, 0
+	}
+	buf := w.scratch[:0]
+	if cluster == w.end {
 		buf = appendCluster(buf, b.ms)
 	}
 	var flags byte
@@ -276,9 +278,9 @@ func (w *Writer) endCluster() error {
 	if w.cluster == 0 {
 		return nil
 	}
-	var size [8]byte
-	putSize(size[:], w.end-w.cluster-clusterHead)
-	if _, err := w.dst.WriteAt(size[:], w.cluster+4); err != nil {
+	size := append(w.scratch[:0], make([]byte, 8)...)
+	putSize(size, w.end-w.cluster-clusterHead)
+	if _, err := w.dst.WriteAt(size, w.cluster+4); err != nil {
 		return fmt.Errorf("webm: cluster size: %w", err)
 	}
 	w.cluster = 0
