@@ -40,7 +40,8 @@ type LabellerConfig struct {
 // a thread of its own at low priority; who asks before it is done gets nothing yet. One
 // Labeller serves the whole process. Safe for concurrent use.
 type Labeller struct {
-	c LabellerConfig
+	c      LabellerConfig
+	labels int // maxLabels
 	// moved counts what was rendered, so that those who still wait look again
 	// only when there is something new.
 	moved atomic.Uint64
@@ -83,7 +84,7 @@ func NewLabeller(c LabellerConfig) (*Labeller, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Labeller{c: c}
+	l := &Labeller{c: c, labels: maxLabels}
 	l.mu.wake = sync.NewCond(&l.mu)
 	l.mu.cache = make(map[labelKey]*list.Element)
 	l.mu.recent = list.New()
@@ -210,7 +211,7 @@ func (l *Labeller) get(key labelKey) (o *yuv.Overlay, ready bool) {
 // evict makes the cache keep its bounds. Those who show an overlay keep it
 // alive. The caller holds mu.
 func (l *Labeller) evict() {
-	for l.mu.recent.Len() > maxLabels || l.mu.bytes > maxLabelBytes && l.mu.recent.Len() > 1 {
+	for l.mu.recent.Len() > l.labels || l.mu.bytes > maxLabelBytes && l.mu.recent.Len() > 1 {
 		e := l.mu.recent.Remove(l.mu.recent.Back()).(*label)
 		delete(l.mu.cache, e.key)
 		e.dropped = true

@@ -5,14 +5,14 @@ import "time"
 // Limits on what one sender may make us decode (a 16383x16383 VP8 picture
 // would take 400 MB).
 const (
-	maxSourceWidth  = 1920
-	maxSourceHeight = 1088 // 1080 rounded up to whole macroblocks
+	maxSourceLong  = 1920
+	maxSourceShort = 1088 // 1080 rounded up to whole macroblocks
 	// sizeChangeEvery is how often a picture may change its size: each change
 	// makes the decoder allocate anew.
 	sizeChangeEvery = time.Second
 	// defaultPixelRate is 1080p at 40 fps: more than any tile shows, less than
 	// a third of one core.
-	defaultPixelRate = maxSourceWidth * maxSourceHeight * 40
+	defaultPixelRate = maxSourceLong * maxSourceShort * 40
 )
 
 // police decides which coded pictures of one source are decoded at all. It
@@ -46,7 +46,8 @@ const (
 // key judges a key frame of that size.
 func (p *police) key(width, height int, now time.Duration) ruling {
 	p.refill(now)
-	if width < 1 || height < 1 || width > maxSourceWidth || height > maxSourceHeight {
+	// Phones send it turned by 90 degrees.
+	if min(width, height) < 1 || max(width, height) > maxSourceLong || min(width, height) > maxSourceShort {
 		return tooLarge
 	}
 	resized := width != p.width || height != p.height
