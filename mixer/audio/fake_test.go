@@ -15,9 +15,9 @@ import (
 // decoded sound shows exactly what was played. What it makes up is the
 // constant fakeConcealed.
 type fakeDecoder struct {
-	signal                    func(sample int64) int16
-	decoded, concealed, fecs  int
-	resets, closed, nextSeqOf int
+	signal                   func(sample int64) int16
+	decoded, concealed, fecs int
+	resets, closed           int
 }
 
 const fakeConcealed = 77
@@ -106,6 +106,9 @@ type link struct {
 	// what was seen, per tick: added latency and info
 	latency []time.Duration
 	infos   []Info
+	pcm     []int16
+	// edit, when set, may change a packet before it is pushed; nil drops it.
+	edit func(*codec.EncodedFrame) *codec.EncodedFrame
 }
 
 func newLink(t *testing.T, signal func(int64) int16) *link {
@@ -146,13 +149,20 @@ func (l *link) run(d time.Duration) {
 		slices.SortStableFunc(l.inFlight, func(a, b arrival) int { return int(a.at - b.at) })
 		n := 0
 		for n < len(l.inFlight) && l.inFlight[n].at <= now {
-			l.playout.Push(l.inFlight[n].frame, l.inFlight[n].at)
+			f := l.inFlight[n].frame
+			if l.edit != nil {
+				f = l.edit(f)
+			}
+			if f != nil {
+				l.playout.Push(f, l.inFlight[n].at)
+			}
 			n++
 		}
 		l.inFlight = append(l.inFlight[:0], l.inFlight[n:]...)
 		var dst codec.AudioFrame
 		info := l.playout.Pull(&dst, now)
 		l.infos = append(l.infos, info)
+		l.pcm = append(l.pcm, dst[:]...)
 		l.latency = append(l.latency, now-l.sentAt(samplesOf(info.PTS)))
 	}
 }

@@ -192,7 +192,12 @@ func (p *Playout) step(need int, now time.Duration) {
 func (p *Playout) start(now time.Duration) bool {
 	s := &p.sched
 	head := p.ring.first()
-	if head.frame == nil || p.jit.since(now-durationOf(head.pts)) < p.jit.target {
+	if head.frame == nil {
+		return false
+	}
+	// Of short packets the last that the tick needs must be there too.
+	last := head.pts + int64(max(codec.FrameSamples-s.lastLen, 0))
+	if p.jit.since(now-durationOf(last)) < p.jit.target {
 		return false
 	}
 	s.gap, s.pause = false, false
