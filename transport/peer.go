@@ -52,7 +52,7 @@ type peerCounters struct {
 	policed, malformed, unknown           atomic.Uint64
 	keyframeRequests, nacksSent, plisSent atomic.Uint64
 	rtt, queueDelay, estimateBps, lossPPM atomic.Int64
-	streams, controlStreams               atomic.Int32
+	streams, controlStreams, channels     atomic.Int32
 	inboundSnapshot                       atomic.Pointer[inboundStats]
 	outboundSnapshot                      atomic.Pointer[pacerStats]
 }

@@ -41,6 +41,7 @@ type outTrack struct {
 	pt        uint8
 	ssrc, rtx uint32
 	writer    webrtc.TrackLocalWriter
+	started   bool // something was sent; the loop's
 }
 
 // Bind implements webrtc.TrackLocal; it is called while Accept sets the answer.
@@ -93,6 +94,11 @@ func (p *Peer) send() time.Duration {
 		if err != nil {
 			p.counts.sendErrors.Add(1)
 			continue
+		}
+		if !track.started {
+			// The client cannot put sound and picture together before the
+			// first report of each.
+			track.started, p.rtcp.reportAt = true, 0
 		}
 		p.counts.sentPackets.Add(1)
 		p.counts.sentBytes.Add(uint64(n))

@@ -268,8 +268,8 @@ func (p *Peer) request(l *inLine, now time.Duration) bool {
 	return len(in.outbox) > 0
 }
 
-// serveReports sends the compound report once a second, the first right after
-// the first media, and publishes the counters. Only the loop calls it.
+// serveReports sends the compound report once a second, and right after the
+// first packet of each stream (see send), and publishes the counters. Only the loop calls it.
 func (p *Peer) serveReports(now time.Duration) time.Duration {
 	r := &p.rtcp
 	if now < r.reportAt {
@@ -280,9 +280,6 @@ func (p *Peer) serveReports(now time.Duration) time.Duration {
 	compound := senderReports(p.out.pacer, p.cname, p.epoch, time.Now())
 	p.counts.queueDelay.Store(int64(p.out.pacer.queueDelay(now)))
 	p.out.mu.Unlock()
-	if len(compound) == 0 && p.maySendMedia() {
-		r.reportAt = now + reportInterval/20 // until the first media
-	}
 	blocks := p.receptionBlocks(now)
 	if sr, ok := first[*rtcp.SenderReport](compound); ok {
 		sr.Reports = blocks
@@ -303,8 +300,6 @@ func (p *Peer) serveReports(now time.Duration) time.Duration {
 	p.publish()
 	return r.reportAt - now
 }
-
-func (p *Peer) maySendMedia() bool { return p.out.audio != nil || p.out.video != nil }
 
 // first returns the first packet if it is a T.
 func first[T rtcp.Packet](packets []rtcp.Packet) (t T, ok bool) {

@@ -494,8 +494,8 @@ func (p *offerPlan) readTransport(desc *sdp.SessionDescription) error {
 				return badSDP("m-line %d has no a=rtcp-mux: RTCP has no port of its own here", l.number)
 			}
 		}
-		p.readCandidates(l)
 	}
+	p.readCandidates(first)
 	return nil
 }
 
@@ -515,7 +515,9 @@ func isFingerprint(s string) bool {
 
 // readCandidates keeps UDP candidates that name an address: names (mDNS, RFC
 // 8828) would have to be looked up in the client's network, and a client that
-// hides its address is found by its own checks anyway.
+// hides its address is found by its own checks anyway. Browsers repeat them on
+// every line, with the ports that they would use unbundled; those of the line
+// that carries the bundle count.
 func (p *offerPlan) readCandidates(l *mediaLine) {
 	for _, a := range l.media.Attributes {
 		if a.Key != "candidate" || len(p.candidates) == maxRemoteCandidates {
