@@ -45,13 +45,15 @@ func (f *fifo) read(dst []int16) {
 
 // join softens the edge between what there is and new sound that does not
 // continue it, the n samples that are about to be appended: the old sound is
-// led on as its own mirror image while it fades into the new one.
+// led on, turned about its last point so that value and slope go on, while it
+// fades into the new one.
 func (f *fifo) join(n int) {
-	n = min(n, seamSamples)
+	n = min(n, seamSamples-1)
+	last := f.end - 1
 	for i := range n {
 		w := (2*i + 1) * 256 / (2 * n)
-		old, fresh := int(f.buf[f.end-1-i]), int(f.buf[f.end+i])
-		f.buf[f.end+i] = int16((old*(256-w) + fresh*w) >> 8)
+		old, fresh := 2*int(f.buf[last])-int(f.buf[last-1-i]), int(f.buf[f.end+i])
+		f.buf[f.end+i] = int16(max(min((old*(256-w)+fresh*w)>>8, 32767), -32768))
 	}
 }
 

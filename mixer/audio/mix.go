@@ -122,11 +122,13 @@ func (m *Mix) Leave(mem *Member) {
 		return
 	}
 	if mem.applied != 0 {
-		// His next words will not come: lead on the last ones as their own
-		// mirror image, which starts where they end.
+		// His next words will not come: lead on the last ones turned about
+		// their last point, which keeps value and slope (a plain mirror image
+		// keeps the value only, and the corner is heard).
 		var mirror Sum
+		end := len(mem.voice) - 1
 		for i := range fadeSamples {
-			x := float64(mem.voice[len(mem.voice)-1-i])
+			x := float64(2*mem.voice[end] - mem.voice[end-1-i])
 			mirror[i] = int32(x * (1 - fadeCurve(i)))
 		}
 		m.ghost.Add(&mirror)
