@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// defaultSpeed is libvpx's cpu-used, negated. From 6 to 8 the quality
-	// falls by little; beyond 10 hard pictures overshoot the bitrate.
-	defaultSpeed = 7
+	// defaultSpeed is libvpx's cpu-used, negated. On a grid of nine cameras 8
+	// took 3.7 ms a picture of 1280x720; 6 took 4.1 ms for 0.1 dB more, 10 3.3
+	// ms for 0.2 dB less. Beyond 10 hard pictures overshoot the bitrate.
+	defaultSpeed = 8
 	maxSpeed     = 16
 	// Differences that count as none, in libvpx's units: hardly any for
 	// cameras, coding noise for screens.
@@ -159,8 +160,8 @@ func (e *Encoder) advance(pts time.Duration) (duration int64) {
 	return duration
 }
 
-// SetBitrate implements [codec.VideoEncoder]. It costs about 20 ms of encoding
-// when the rate really changes (in steps of 1 kb/s), else nothing.
+// SetBitrate implements [codec.VideoEncoder], in steps of 1 kb/s. It calls
+// libvpx only when the rate really changes.
 func (e *Encoder) SetBitrate(bps int) error {
 	if e.enc == nil {
 		return codec.ErrClosed
