@@ -7,8 +7,9 @@ const (
 	aspectH = 9
 )
 
-// gapFraction of the canvas' shorter side lies between tiles: 8 samples at
-// 1280x720, enough to part two faces and too little to cost visible area.
+// gapFraction of the canvas' shorter side lies between tiles and, at least,
+// around them: 8 samples at 1280x720, enough to part two faces and too
+// little to cost visible area.
 const gapFraction = 90
 
 // Arrange places n tiles of equal size in a grid, row by row, the last row
@@ -53,7 +54,7 @@ func Arrange(c Canvas, n int) []Rect {
 func bestGrid(c Canvas, n, gap int) (columns, w, h int) {
 	for cols := 1; cols <= n; cols++ {
 		rows := (n + cols - 1) / cols
-		cw, ch := cell(c.Width-(cols-1)*gap, c.Height-(rows-1)*gap, cols, rows)
+		cw, ch := cell(c.Width-(cols+1)*gap, c.Height-(rows+1)*gap, cols, rows)
 		if cw*ch > w*h {
 			columns, w, h = cols, cw, ch
 		}
@@ -77,7 +78,7 @@ func cell(width, height, cols, rows int) (w, h int) {
 }
 
 // Fit returns where a source of srcW x srcH goes so that all of it shows in
-// tile: its aspect is kept to within the rounding to even sizes, it touches
+// tile: its aspect is kept to within a fiftieth and the rounding to even sizes, it touches
 // the tile's edges in at least one direction and is centred in the other.
 // What is left over is bars. A source without a size fills the tile.
 func Fit(tile Rect, srcW, srcH int) Rect {
@@ -86,11 +87,21 @@ func Fit(tile Rect, srcW, srcH int) Rect {
 	}
 	w, h := tile.W, tile.H
 	if srcW*tile.H > srcH*tile.W { // wider than the tile: bars above and below
-		h = nearestEven(tile.W*srcH, srcW, tile.H)
+		h = closeSliver(nearestEven(tile.W*srcH, srcW, tile.H), tile.H)
 	} else {
-		w = nearestEven(tile.H*srcW, srcH, tile.W)
+		w = closeSliver(nearestEven(tile.H*srcW, srcH, tile.W), tile.W)
 	}
 	return Rect{X: tile.X + even((tile.W-w)/2), Y: tile.Y + even((tile.H-h)/2), W: w, H: h}
+}
+
+// closeSliver returns the tile's side where less than a fiftieth of it would be
+// left for bars: such bars come from rounding (and from 1088 coded lines of
+// 1080), look like a fault, and the stretching does not show.
+func closeSliver(side, tile int) int {
+	if (tile-side)*50 < tile {
+		return tile
+	}
+	return side
 }
 
 // Fill returns the part of a source of srcW x srcH, in the source's own

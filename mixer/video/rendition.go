@@ -26,6 +26,10 @@ type VideoSink interface {
 // twenty people who join within two seconds cost seven, not twenty.
 const keyWindow = 300 * time.Millisecond
 
+// tickSlack is by how much a tick may come early: its PTS was rounded, and 60
+// fps, the fastest canvas, has ticks three times as far apart.
+const tickSlack = 5 * time.Millisecond
+
 // KeyReason says who wants a key frame.
 type KeyReason uint8
 
@@ -247,8 +251,7 @@ func (r *Rendition) Write(f *codec.VideoFrame) {
 // caller holds mu.
 func (r *Rendition) due(pts time.Duration) bool {
 	next := r.mu.next
-	// A quarter of an interval is for ticks whose PTS was rounded.
-	if pts+r.interval/4 < next && next-pts < 2*r.interval {
+	if pts+tickSlack < next && next-pts < 2*r.interval {
 		return false
 	}
 	next += r.interval
