@@ -220,15 +220,11 @@ func New(cfg Config) (*Recorder, error) {
 
 // Run writes the file until [Recorder.Stop], the end of ctx (which drains and
 // finishes the file just so), or a fault, which it returns. [ErrEmpty] when
-// nothing had come. It may be called once.
+// nothing had come. A second call waits for the same end.
 func (r *Recorder) Run(ctx context.Context) error {
 	if !r.running.CompareAndSwap(false, true) {
-		select {
-		case <-r.done: // Stop was faster
-			return r.Status().Err
-		default:
-			return errors.New("record: Run called twice")
-		}
+		<-r.done
+		return r.Status().Err
 	}
 	return r.run(ctx)
 }

@@ -127,7 +127,7 @@ func recoverRecording(root *os.Root, id string, rec Recording, sidecarErr error,
 	}
 	rec.State, rec.Error = Complete, ""
 	if err := errors.Join(errs...); err != nil {
-		rec.State, rec.Error = Failed, err.Error()
+		rec.State, rec.Error = Failed, reason(err)
 	}
 	if rec.Stopped = last.UTC(); last.IsZero() {
 		rec.Stopped = rec.Started

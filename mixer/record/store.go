@@ -31,7 +31,7 @@ type Recording struct {
 	// Format is "webm", MediaType "video/webm" or "audio/webm".
 	Format    string `json:"format"`
 	MediaType string `json:"mediaType"`
-	// Error is why the recording failed.
+	// Error is why the recording failed, without paths: fit to be shown.
 	Error string `json:"error,omitempty"`
 }
 
@@ -46,8 +46,16 @@ func (r *Recording) clone() Recording {
 func (r *Recording) apply(st Status) {
 	r.State, r.Bytes, r.Duration, r.Parts = st.State, st.Bytes, st.Duration, st.Parts
 	if st.Err != nil {
-		r.Error = st.Err.Error()
+		r.Error = reason(st.Err)
 	}
+}
+
+// reason tells users why, without the server's paths that os errors carry.
+func reason(err error) string {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Op + ": " + pe.Err.Error()
+	}
+	return err.Error()
 }
 
 // StoreConfig says where recordings live.
@@ -144,8 +152,14 @@ type Options struct {
 }
 
 // Create makes a recording and its Recorder, which the caller runs; until its
-// end [Store.Get] tells how it goes. It must end before the Store is closed.
+// end [Store.Get] tells how it goes. [ErrClosed].
 func (s *Store) Create(o Options) (string, *Recorder, error) {
+	s.mu.Lock()
+	closed := s.mu.closed
+	s.mu.Unlock()
+	if closed {
+		return "", nil, ErrClosed
+	}
 	now := s.now().UTC()
 	id := newID(now)
 	e := &entry{rec: Recording{
@@ -168,12 +182,11 @@ func (s *Store) Create(o Options) (string, *Recorder, error) {
 		return "", nil, fmt.Errorf("record: %w", err)
 	}
 	s.mu.Lock()
-	closed := s.mu.closed
-	if !closed {
+	if closed = s.mu.closed; !closed {
 		s.insert(e)
 	}
 	s.mu.Unlock()
-	if closed {
+	if closed { // meanwhile
 		return "", nil, errors.Join(ErrClosed, s.root.Remove(id+sidecarSuffix))
 	}
 	return id, recorder, nil
