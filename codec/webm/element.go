@@ -19,7 +19,6 @@ const (
 	idTracks        = 0x1654AE6B
 	idTrackEntry    = 0xAE
 	idTrackNumber   = 0xD7
-	idTrackType     = 0x83
 	idCodecID       = 0x86
 	idVideo         = 0xE0
 	idPixelWidth    = 0xB0
