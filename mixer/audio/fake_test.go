@@ -40,8 +40,11 @@ func (d *fakeDecoder) Decode(packet []byte, pcm []int16) (int, error) {
 	if len(packet) != 10 {
 		return 0, codec.ErrCorrupt
 	}
-	d.decoded++
 	pts, n := int64(binary.BigEndian.Uint64(packet)), int(binary.BigEndian.Uint16(packet[8:]))
+	if n == 0 || n > len(pcm) {
+		return 0, codec.ErrCorrupt
+	}
+	d.decoded++
 	for i := range n {
 		pcm[i] = d.signal(pts + int64(i))
 	}

@@ -5,6 +5,9 @@ import "mixdown/codec"
 const (
 	// seamSamples is the length of a cross-fade where sound is joined: 5 ms.
 	seamSamples = codec.SampleRate / 200
+	// weightOne is 1 in the fixed point of cross-fades; with 8 bits their
+	// steps could be heard in soft voices.
+	weightOne = 1 << 15
 	// fifoSamples holds two ticks, the longest packet and the lag of a splice.
 	fifoSamples = 2*codec.FrameSamples + codec.MaxPacketSamples + codec.FrameSamples
 )
@@ -51,9 +54,9 @@ func (f *fifo) join(n int) {
 	n = min(n, seamSamples-1)
 	last := f.end - 1
 	for i := range n {
-		w := (2*i + 1) * 256 / (2 * n)
+		w := (2*i + 1) * weightOne / (2 * n)
 		old, fresh := 2*int(f.buf[last])-int(f.buf[last-1-i]), int(f.buf[f.end+i])
-		f.buf[f.end+i] = int16(max(min((old*(256-w)+fresh*w)>>8, 32767), -32768))
+		f.buf[f.end+i] = int16(max(min((old*(weightOne-w)+fresh*w)/weightOne, 32767), -32768))
 	}
 }
 
@@ -61,9 +64,11 @@ func (f *fifo) join(n int) {
 // cross-fade of 5 ms. There must be lag+seamSamples waiting.
 func (f *fifo) cut(lag int) {
 	x := f.waiting()
-	for i := range seamSamples {
-		w := (2*i + 1) * 256 / (2 * seamSamples)
-		x[lag+i] = int16((int(x[i])*(256-w) + int(x[lag+i])*w) >> 8)
+	// A copy, since the two sides overlap when the lag is short.
+	old := [seamSamples]int16(x)
+	for i, s := range old {
+		w := (2*i + 1) * weightOne / (2 * seamSamples)
+		x[lag+i] = int16((int(s)*(weightOne-w) + int(x[lag+i])*w) / weightOne)
 	}
 	// What was pulled before stays in front of what is read next.
 	copy(f.buf[f.start+lag-seamSamples:f.start+lag], f.buf[f.start-seamSamples:f.start])

@@ -174,8 +174,11 @@ func (m *Mix) Tick(pts, now time.Duration) error {
 	m.choose()
 	m.add()
 	if listeners == 0 {
-		// Nobody hears what the limiter still holds, and nobody shall later.
+		// Nobody hears what the limiters still hold, and nobody shall later.
 		m.shared.limiter = Limiter{}
+		for _, mem := range m.members {
+			m.toShared(mem, true)
+		}
 		return nil
 	}
 	var errs errorKeeper
