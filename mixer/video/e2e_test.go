@@ -251,6 +251,57 @@ func TestLayoutChangeWithoutFreeze(t *testing.T) {
 	}
 }
 
+// FuzzSourceWrite: whatever comes from the network, nothing panics, no picture
+// larger than the tile appears, and a good key frame heals everything.
+func FuzzSourceWrite(f *testing.F) {
+	frames := codec.NewVideoPool(testBudget)
+	encoder, err := vp8.NewEncoder(codec.VideoEncoderConfig{Width: 64, Height: 36, FPS: 30, BitrateBps: 100_000})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer encoder.Close()
+	picture := gradient(f, frames, 64, 36)
+	defer picture.Release()
+	good, err := encoder.Encode(picture, 0, true)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer good.Release()
+	f.Add(good.Data)
+	pool := startPool(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		decoder, err := vp8.NewDecoder(vp8.DecoderConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := NewSource(SourceConfig{Decoder: decoder, Pool: pool, Frames: frames, RequestKeyframe: func() {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		s.SetTarget(160, 90)
+		write := func(data []byte, arrival time.Duration) {
+			c := codec.NewEncodedFrame(len(data))
+			c.Codec, c.Arrival, c.PTS = codec.VP8, arrival, arrival
+			c.Data = append(c.Data, data...)
+			s.Write(c)
+		}
+		write(good.Data, 0)
+		write(data, time.Second)
+		write(data, 2*time.Second)
+		write(good.Data, 4*time.Second)
+		settle(pool)
+		picture, _ := s.Latest(5 * time.Second)
+		if picture == nil {
+			t.Fatalf("nothing is shown: %+v", s.Stats())
+		}
+		defer picture.Release()
+		if picture.Width != 160 || picture.Height != 90 || s.Stats().Decoded < 2 {
+			t.Errorf("%dx%d, %+v", picture.Width, picture.Height, s.Stats())
+		}
+	})
+}
+
 // BenchmarkRoom is the video half of a room's tick on one core: decode, compose,
 // encode; and beside it the same decodes and encodes with nothing else.
 func BenchmarkRoom(b *testing.B) {

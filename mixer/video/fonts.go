@@ -16,6 +16,7 @@ import (
 	ot "github.com/go-text/typesetting/font/opentype"
 	"github.com/go-text/typesetting/font/opentype/tables"
 	"github.com/go-text/typesetting/fontscan"
+	"github.com/go-text/typesetting/language"
 )
 
 // Bounds of the search for fonts: a desktop may have thousands.
@@ -38,8 +39,6 @@ var errNoFonts = errors.New("no usable font found")
 type fontBook struct {
 	faces []*fontFace
 	runes map[rune]*font.Face
-	// cjk is the regional variant that Han characters are drawn in: "kr", "jp" or "sc".
-	cjk string
 }
 
 // fontFace is one face of one file.
@@ -83,8 +82,8 @@ func openFonts(dirs []string) (*fontBook, error) {
 				return fs.SkipAll
 			}
 			for _, f := range describeFile(path) {
-				if old := best[f.family]; old == nil || f.score < old.score {
-					best[f.family] = f
+				if old := best[f.kin()]; old == nil || f.score < old.score {
+					best[f.kin()] = f
 				}
 			}
 			return nil
@@ -104,6 +103,15 @@ func openFonts(dirs []string) (*fontBook, error) {
 		}
 	}
 	return nil, errNoFonts
+}
+
+// kin is the family, without the region that Noto's CJK fonts carry: every
+// one of the five has all glyphs of all regions, and takes 20 MB once loaded.
+func (f *fontFace) kin() string {
+	if i := strings.Index(f.family, "cjk"); i >= 0 {
+		return f.family[:i+len("cjk")]
+	}
+	return f.family
 }
 
 func isFontFile(path string) bool {
@@ -230,22 +238,23 @@ func readCmap(path string, index int) (font.Cmap, error) {
 	return cmap, err
 }
 
-// setText picks the regional variant for text: Han characters look different
-// in Korea, Japan and China, and a name seldom says which it is except by the
-// other characters in it.
-func (b *fontBook) setText(text []rune) {
-	region := "sc"
+// textLanguage guesses the language of a name. It matters for Han characters,
+// which look different in Korea, Japan and China: the fonts that have all of
+// them pick the shape by language. A name says which only by its other
+// characters.
+func textLanguage(text []rune) language.Language {
+	guess := language.DefaultLanguage()
 	for _, r := range text {
-		if unicode.Is(unicode.Hangul, r) {
-			region = "kr"
-		} else if unicode.In(r, unicode.Hiragana, unicode.Katakana) {
-			region = "jp"
+		switch {
+		case unicode.Is(unicode.Hangul, r):
+			return "ko"
+		case unicode.In(r, unicode.Hiragana, unicode.Katakana):
+			return "ja"
+		case unicode.Is(unicode.Han, r):
+			guess = "zh-hans"
 		}
 	}
-	if region != b.cjk {
-		b.cjk = region
-		clear(b.runes)
-	}
+	return guess
 }
 
 // ResolveFace returns the best face that has r, or the best face of all, whose
@@ -270,25 +279,16 @@ func (b *fontBook) find(r rune) *font.Face {
 		if !f.covers(r) {
 			continue
 		}
-		switch i := strings.Index(f.family, "cjk"); {
+		switch {
 		case f.emoji:
 			if coloured == nil {
 				coloured = f
 			}
-			continue
-		case i >= 0 && f.family[i+len("cjk"):] != b.cjk:
+		case r >= pictographs:
 			if second == nil {
 				second = f
 			}
-			continue
-		}
-		if r >= pictographs {
-			if second == nil {
-				second = f
-			}
-			continue
-		}
-		if f.load() {
+		case f.load():
 			return f.face
 		}
 	}

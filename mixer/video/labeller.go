@@ -35,10 +35,11 @@ type LabellerConfig struct {
 	FontDirs []string
 }
 
-// Labeller renders names and initials, each once, and keeps them. Rendering
-// takes 7-12 ms and the first use of a script longer, so it is done on
-// a thread of its own at low priority; who asks before it is done gets nothing yet. One
-// Labeller serves the whole process. Safe for concurrent use.
+// Labeller renders names and initials, each once, and keeps them. A text takes
+// half a millisecond, the first of a script up to 50 (its font is read, of
+// which the CJK one then holds 20 MB), so it is done on a thread of its own at
+// low priority; who asks before it is done gets nothing yet. One Labeller
+// serves the whole process. Safe for concurrent use.
 type Labeller struct {
 	c      LabellerConfig
 	labels int // maxLabels
@@ -48,7 +49,7 @@ type Labeller struct {
 
 	mu struct {
 		sync.Mutex
-		wake    *sync.Cond // the queue is not empty, or Run is to end
+		wake    *sync.Cond // something was queued or rendered, or Run is to end
 		cache   map[labelKey]*list.Element
 		recent  *list.List // of *label, most recently used first
 		bytes   int
@@ -179,6 +180,7 @@ func (l *Labeller) finished(e *label, o *yuv.Overlay, err error) {
 		l.mu.stats.Failed++
 	}
 	e.overlay, e.ready = o, true
+	l.mu.wake.Broadcast()
 	if !e.dropped {
 		l.mu.bytes += overlayBytes(o)
 		l.evict()
@@ -203,7 +205,7 @@ func (l *Labeller) get(key labelKey) (o *yuv.Overlay, ready bool) {
 	e := &label{key: key}
 	l.mu.cache[key] = l.mu.recent.PushFront(e)
 	l.mu.queue = append(l.mu.queue, e)
-	l.mu.wake.Signal()
+	l.mu.wake.Broadcast()
 	l.evict()
 	return nil, false
 }

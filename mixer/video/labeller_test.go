@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -16,13 +15,17 @@ import (
 	"mixdown/mixer/layout"
 )
 
-// await asks until the labeller has rendered key.
+// await returns what key looks like as soon as it has been rendered.
 func await(l *Labeller, key labelKey) *yuv.Overlay {
 	for {
 		if o, ready := l.get(key); ready {
 			return o
 		}
-		runtime.Gosched()
+		l.mu.Lock()
+		if el := l.mu.cache[key]; el == nil || !el.Value.(*label).ready {
+			l.mu.wake.Wait()
+		}
+		l.mu.Unlock()
 	}
 }
 
@@ -112,6 +115,23 @@ func TestArabicIsJoined(t *testing.T) {
 	joined, alone := glyphs("حح"), glyphs("ح")
 	if len(joined) != 2 || len(alone) != 1 || joined[0] == alone[0] || joined[1] == alone[0] {
 		t.Errorf("glyphs %v joined, %v alone", joined, alone)
+	}
+}
+
+// TestHanByRegion: the same character is drawn as its readers know it, from one font.
+func TestHanByRegion(t *testing.T) {
+	setter := systemSetter(t)
+	glyph := func(text string) (font.GID, *font.Face) {
+		run := setter.shape(text, 16, 1000).runs[0]
+		return run.Glyphs[0].GlyphID, run.Face
+	}
+	chinese, face := glyph("\u76f4")
+	japanese, other := glyph("\u76f4\u3055")
+	if chinese == japanese {
+		t.Error("U+76F4 is the same in Chinese and Japanese")
+	}
+	if face != other {
+		t.Error("two fonts of 20 MB for one script")
 	}
 }
 

@@ -245,7 +245,8 @@ func (s *Source) dropQueue() {
 // SetTarget says at which size the source is shown: that of its tile, into
 // which pictures are fitted with their aspect kept. The picture that is being
 // shown is rendered anew at once. 0, 0 hides the source: nothing is decoded
-// until it is shown again, which asks for a key frame. It does not block.
+// until it is shown again, which asks for a key frame; until that comes, the
+// last picture from before is shown. It does not block.
 func (s *Source) SetTarget(width, height int) {
 	if width <= 0 || height <= 0 {
 		width, height = 0, 0

@@ -11,7 +11,6 @@ import (
 	"github.com/go-text/typesetting/di"
 	"github.com/go-text/typesetting/font"
 	ot "github.com/go-text/typesetting/font/opentype"
-	"github.com/go-text/typesetting/language"
 	"github.com/go-text/typesetting/shaping"
 	xdraw "golang.org/x/image/draw"
 	"golang.org/x/image/math/fixed"
@@ -40,7 +39,6 @@ type line struct {
 // out in the order in which they are seen.
 func (t *typesetter) shape(text string, size, maxWidth int) line {
 	runes := []rune(text)
-	t.fonts.setText(runes)
 	direction := paragraphDirection(text)
 	outs := t.shapeRuns(runes, size, direction)
 	ellipsis := t.shapeRuns([]rune{'\u2026'}, size, direction)
@@ -64,7 +62,7 @@ func (t *typesetter) shapeRuns(runes []rune, size int, direction di.Direction) [
 	var outs []shaping.Output
 	for _, input := range t.segmenter.Split(shaping.Input{
 		Text: runes, RunEnd: len(runes), Direction: direction,
-		Size: fixed.I(size), Language: language.DefaultLanguage(),
+		Size: fixed.I(size), Language: textLanguage(runes),
 	}, t.fonts) {
 		outs = append(outs, t.shaper.Shape(input))
 	}
