@@ -31,8 +31,8 @@ type voice struct {
 func (r *Room) audioLoop(ctx context.Context) {
 	t := &audioTicks{mix: r.prog.mix, snap: &snapshot{}}
 	defer func() {
-		r.reconcile(t, &snapshot{})
 		t.mix.Close()
+		r.heard.open()
 	}()
 	idle := func() bool {
 		if snap := r.snap.Load(); snap != t.snap {
@@ -45,7 +45,7 @@ func (r *Room) audioLoop(ctx context.Context) {
 }
 
 // reconcile lets those into the mix who are new in snap, and those out who are
-// gone from it.
+// gone from it. Then the mix uses nothing any more of those who have gone.
 func (r *Room) reconcile(t *audioTicks, snap *snapshot) {
 	stay := make([]voice, 0, len(snap.members))
 	for _, v := range t.voices {
@@ -56,7 +56,6 @@ func (r *Room) reconcile(t *audioTicks, snap *snapshot) {
 		if v.member != nil {
 			t.mix.Leave(v.member)
 		}
-		close(v.p.outOfMix)
 	}
 	for _, p := range snap.members {
 		if slices.ContainsFunc(stay, func(v voice) bool { return v.p == p }) {
@@ -77,6 +76,7 @@ func (r *Room) reconcile(t *audioTicks, snap *snapshot) {
 	}
 	t.voices, t.snap = stay, snap
 	t.mix.SetOutside(len(snap.sinks))
+	r.heard.pass(snap.seq)
 }
 
 // tickAudio makes 20 ms of sound and lends it to everybody.

@@ -66,12 +66,8 @@ type Participant struct {
 
 	// The control loop's own.
 	subscription *video.Subscription
-	inMix        bool // is, or was, in a snapshot
+	inMix        bool // belongs in the snapshot
 	counted      bool // in the room's past; under Room.past's lock
-
-	// outOfMix is closed by the audio loop once the participant is in no mix
-	// any more. Only who was in a snapshot is waited for.
-	outOfMix chan struct{}
 }
 
 // facts is what the control loop knows of a participant, as one immutable value.

@@ -51,6 +51,7 @@ type Room struct {
 	snap      atomic.Pointer[snapshot]
 	roster    atomic.Pointer[[]*Participant]
 	layout    atomic.Pointer[LayoutInfo]
+	heard     *fence         // the last snapshot that the audio loop follows
 	leaving   sync.WaitGroup // goroutines that close what has left
 	recorders sync.WaitGroup // goroutines that run and end recordings
 
@@ -64,6 +65,7 @@ type Room struct {
 
 // snapshot is what the tick loops see of a room: immutable.
 type snapshot struct {
+	seq     uint64         // counts snapshots
 	members []*Participant // those in the mix
 	sinks   []Sink         // outside listeners: recorders
 }
@@ -83,6 +85,7 @@ func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration
 		commands: make(chan func(), 64),
 		poke:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
+		heard:    newFence(),
 	}
 	var err error
 	if r.prog, err = newProgram(cfg, rc, r.frames, r.log); err != nil {
@@ -261,7 +264,11 @@ func (r *Room) remove(p *Participant, reason error) {
 	if p.source != nil {
 		r.settle(p)
 	}
-	inMix := p.inMix
+	// The snapshot that is published next is the first without him.
+	without := uint64(0)
+	if slices.Contains(r.snap.Load().members, p) {
+		without = r.snap.Load().seq + 1
+	}
 	r.log.Info("participant left", "participant", p.id, "identity", p.identity,
 		"stayed", time.Since(p.joined).Round(time.Millisecond), "reason", reasonText(reason))
 	r.leaving.Go(func() {
@@ -270,9 +277,7 @@ func (r *Room) remove(p *Participant, reason error) {
 				r.log.Warn("closing a connection", "participant", p.id, "error", err)
 			}
 		}
-		if inMix {
-			<-p.outOfMix
-		}
+		r.heard.wait(without)
 		if p.source != nil {
 			p.source.close()
 		}
@@ -301,7 +306,11 @@ func (r *Room) publish() {
 	}
 	old := r.snap.Load()
 	if old == nil || !slices.Equal(old.members, members) || !slices.Equal(old.sinks, sinks) {
-		r.snap.Store(&snapshot{members: members, sinks: sinks})
+		next := &snapshot{seq: 1, members: members, sinks: sinks}
+		if old != nil {
+			next.seq = old.seq + 1
+		}
+		r.snap.Store(next)
 		r.prog.wake()
 	}
 	r.arrange(members)
@@ -354,7 +363,6 @@ func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) 
 	p := &Participant{
 		room: r, id: ParticipantID(newID("p_")), identity: req.Identity, kind: req.Kind,
 		role: req.Role, limits: req.Limits, joined: time.Now(),
-		outOfMix: make(chan struct{}),
 	}
 	if p.kind == "" {
 		p.kind = "webrtc"
