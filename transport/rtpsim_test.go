@@ -203,6 +203,7 @@ func (s simulation) run(t testing.TB) simResult {
 			pop()
 		}
 		pop()
+		res.badness = append(res.badness, asm.overdue(now)...)
 		fb := simFeedback{nacks: asm.appendNACKs(nil, now), pli: asm.takePLI(now)}
 		if fb.nacks != nil || fb.pli {
 			down.Push(fb, 60, now)
@@ -253,4 +254,19 @@ func (c *decodeChecker) frame(f *codec.EncodedFrame) (faults []string) {
 		c.have[n] = true
 	}
 	return faults
+}
+
+// overdue says whether the assembler waits for longer than its policy allows.
+func (a *assembler) overdue(now time.Duration) []string {
+	first := a.next
+	if first <= a.highest && a.at(first).state == slotHave {
+		first = a.scan
+	}
+	if first > a.highest || a.at(first).state != slotMissing {
+		return nil
+	}
+	if now > a.at(first).since+reorderMax+a.patience() {
+		return []string{"nothing, waiting longer than the policy allows"}
+	}
+	return nil
 }

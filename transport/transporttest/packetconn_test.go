@@ -57,7 +57,7 @@ func TestPacketConnBothWays(t *testing.T) {
 // TestPacketConnLoses sends through a lossy direction and counts against the
 // link's own statistics: the wrapper adds no loss and no duplicates.
 func TestPacketConnLoses(t *testing.T) {
-	const count = 500
+	const count = 150 // what any socket's buffer holds, so that only the link loses
 	far := listen(t)
 	near := WrapPacketConn(listen(t), Spec{}, Spec{Loss: 0.2}, 4)
 	defer near.Close()
@@ -67,8 +67,8 @@ func TestPacketConnLoses(t *testing.T) {
 		}
 	}
 	_, out := near.Stats()
-	if out.In != count || out.Lost < 50 || out.Lost > 150 {
-		t.Fatalf("%+v, want 500 in and about 100 lost", out)
+	if out.In != count || out.Lost < 10 || out.Lost > 60 {
+		t.Fatalf("%+v, want 150 in and about 30 lost", out)
 	}
 	buf := make([]byte, 100)
 	_ = far.SetReadDeadline(time.Now().Add(10 * time.Second))
