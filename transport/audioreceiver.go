@@ -8,8 +8,8 @@ import (
 	"mixdown/codec"
 )
 
-// maxOpusPayload is the longest Opus packet that is taken: three frames of
-// 1275 bytes (RFC 6716 section 3.4) do not fit an MTU, and nobody sends them.
+// maxOpusPayload is the longest Opus packet that is taken. RFC 6716 section 3.4
+// allows longer ones, of several frames, but they do not fit an MTU.
 const maxOpusPayload = maxPayload
 
 // audioReceiverStats counts since the receiver was made.

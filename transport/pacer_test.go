@@ -2,7 +2,6 @@ package transport
 
 import (
 	"bytes"
-	"encoding/binary"
 	"slices"
 	"testing"
 	"time"
@@ -115,10 +114,11 @@ func ofKind(out []sent, kind packetKind) []sent {
 // there: what is sent is numbered without a seam.
 func TestPacerNumbers(t *testing.T) {
 	p := testPacer(t, nil)
+	p.video.pictureID, p.video.seq, p.video.tl0 = 0x7fff-20, 1<<16-100, 250 // all of them wrap
 	now := time.Second
 	var out []sent
 	want := make(map[time.Duration][]byte)
-	for i := range 40_000 / 33 * 10 {
+	for i := range 1500 {
 		pts := time.Duration(i) * 33 * ms
 		kind := []string{"T0", "T1"}[i%2]
 		if i == 0 {
@@ -172,7 +172,7 @@ func TestPacerNumbers(t *testing.T) {
 			frames++
 		}
 	}
-	if frames != len(want) || picture < 10 {
+	if frames != len(want) || picture > 2000 {
 		t.Errorf("%d frames of %d, PictureID ended at %d", frames, len(want), picture)
 	}
 }
@@ -372,112 +372,6 @@ func TestPacerSwitch(t *testing.T) {
 	}
 }
 
-// TestPacerRepairs: RFC 4588, within the spacing.
-func TestPacerRepairs(t *testing.T) {
-	p := testPacer(t, nil)
-	p.setRTT(50 * ms)
-	send(t, p, time.Second, paceVideo(1, 0, 5000, "key"), codec.Sent)
-	out, now := drain(t, p, time.Second)
-	lost := out[2]
-	p.nack([]uint16{lost.SequenceNumber, lost.SequenceNumber, lost.SequenceNumber + 1000}, now)
-	again, _ := drain(t, p, now)
-	if len(again) != 1 {
-		t.Fatalf("%d repairs, want 1; %+v", len(again), p.stats)
-	}
-	r := again[0]
-	if r.SSRC != 30 || r.PayloadType != 97 || r.Timestamp != lost.Timestamp || r.Marker != lost.Marker ||
-		binary.BigEndian.Uint16(r.payload) != lost.SequenceNumber || !bytes.Equal(r.payload[2:], lost.payload) {
-		t.Errorf("repair %+v of %+v", r.Header, lost.Header)
-	}
-	now = r.at
-	p.nack([]uint16{lost.SequenceNumber}, now+49*ms)
-	if again, _ = drain(t, p, now+49*ms); len(again) != 0 {
-		t.Error("repaired twice within a round trip")
-	}
-	p.nack([]uint16{lost.SequenceNumber}, now+50*ms)
-	if again, _ = drain(t, p, now+50*ms); len(again) != 1 || again[0].SequenceNumber != r.SequenceNumber+1 {
-		t.Errorf("second repair: %+v", again)
-	}
-	want := pacerStats{NACKed: 5, NACKUnknown: 1, NACKSpaced: 2, RepairPackets: 2}
-	got := pacerStats{NACKed: p.stats.NACKed, NACKUnknown: p.stats.NACKUnknown, NACKSpaced: p.stats.NACKSpaced, RepairPackets: p.stats.RepairPackets}
-	if got != want {
-		t.Errorf("stats %+v, want %+v", got, want)
-	}
-	now += 2 * historyAge
-	p.nack([]uint16{lost.SequenceNumber}, now)
-	if again, _ = drain(t, p, now); len(again) != 0 || p.stats.NACKUnknown != 2 {
-		t.Error("repaired what is long gone")
-	}
-}
-
-// TestPacerRepairsWithoutRTX repeats the packet bit for bit.
-func TestPacerRepairsWithoutRTX(t *testing.T) {
-	p := testPacer(t, func(c *pacerConfig) { c.RTXPT, c.RTXSSRC = 0, 0 })
-	send(t, p, 0, paceVideo(1, 0, 5000, "key"), codec.Sent)
-	out, now := drain(t, p, 0)
-	p.nack([]uint16{out[1].SequenceNumber}, now)
-	again, _ := drain(t, p, now)
-	if len(again) != 1 || again[0].kind != rtxPacket {
-		t.Fatalf("%+v", again)
-	}
-	a, _ := out[1].Marshal()
-	b, _ := again[0].Marshal()
-	if !bytes.Equal(a, b) || !bytes.Equal(out[1].payload, again[0].payload) {
-		t.Error("the repeated packet differs")
-	}
-}
-
-// TestPacerRepairOrder: after sound, before new video.
-func TestPacerRepairOrder(t *testing.T) {
-	p := testPacer(t, nil)
-	send(t, p, 0, paceVideo(1, 0, 3000, "key"), codec.Sent)
-	out, now := drain(t, p, 0)
-	send(t, p, now, paceVideo(1, 33*ms, 3000, "T0"), codec.Sent)
-	p.nack([]uint16{out[0].SequenceNumber}, now)
-	f := paceAudio(0)
-	p.pushAudio(f, now)
-	f.Release()
-	more, _ := drain(t, p, now+time.Second)
-	if more[0].kind != audioPacket || more[1].kind != rtxPacket || more[2].kind != videoDataPacket {
-		t.Errorf("sent in the order %v %v %v", more[0].kind, more[1].kind, more[2].kind)
-	}
-}
-
-// TestPacerRepairBudget: however much is asked for, repairs stay within their
-// share of the target and what was saved up.
-func TestPacerRepairBudget(t *testing.T) {
-	const target = 1_000_000
-	p := testPacer(t, func(c *pacerConfig) { c.TargetBps = target })
-	now := time.Second
-	repaired := 0
-	for i := range 300 {
-		kind := "T0"
-		if i == 0 {
-			kind = "key"
-		}
-		send(t, p, now, paceVideo(1, time.Duration(i)*33*ms, 4000, kind), codec.Sent)
-		out, _ := drain(t, p, now)
-		all := make([]uint16, 0, historySize)
-		for back := range uint16(historySize) {
-			all = append(all, out[len(out)-1].SequenceNumber-back)
-		}
-		p.nack(all, now)
-		out, _ = drain(t, p, now)
-		for _, s := range ofKind(out, rtxPacket) {
-			repaired += len(s.payload)
-		}
-		now += 33 * ms
-	}
-	seconds := (300 * 33 * ms).Seconds()
-	limit := int(repairShare * target / 8 * (seconds + 1) * 1.02)
-	if repaired > limit || repaired < limit*8/10 {
-		t.Errorf("%d bytes of repairs, want at most %d", repaired, limit)
-	}
-	if p.stats.NACKOverBudget == 0 {
-		t.Error("nothing was over the budget")
-	}
-}
-
 // TestPacerReleases: after close nobody but the test holds a frame.
 func TestPacerReleases(t *testing.T) {
 	p := newPacer(pacerConfig{AudioSSRC: 1, VideoSSRC: 2, Seed: 3})
@@ -557,73 +451,6 @@ func TestPacerAllocs(t *testing.T) {
 	if n := testing.AllocsPerRun(200, step); n > 0.5 {
 		t.Errorf("%v allocations a frame", n)
 	}
-}
-
-// FuzzPacer pushes, asks and sends as a script says.
-func FuzzPacer(f *testing.F) {
-	f.Add([]byte{0, 9, 3, 50, 4, 1, 1, 200, 3, 9, 2, 5, 3, 255})
-	f.Add([]byte{0, 255, 5, 1, 1, 255, 1, 255, 1, 255, 3, 255, 6, 3, 0, 10})
-	f.Fuzz(func(t *testing.T, script []byte) {
-		p := newPacer(pacerConfig{AudioSSRC: 1, VideoSSRC: 2, RTXSSRC: 3, RTXPT: uint8(len(script) % 2), TargetBps: 300_000, Seed: uint64(len(script))})
-		now, pts, stream := time.Second, time.Duration(0), codec.StreamID(1)
-		var pkt outPacket
-		seq, seen := uint16(0), false
-		for len(script) >= 2 {
-			op, v := script[0], int(script[1])
-			script = script[2:]
-			switch op % 7 {
-			case 0, 1, 2:
-				f := paceVideo(stream, pts, v*100, [...]string{"key", "T0", "T1"}[op%7])
-				p.pushVideo(f, now)
-				f.Release()
-				pts += time.Duration(v%4) * 10 * ms
-			case 3:
-				for range v {
-					ok, _ := p.next(&pkt, now)
-					if !ok {
-						break
-					}
-					if pkt.size() > packetBudget-16 {
-						t.Fatalf("a packet of %d bytes", pkt.size())
-					}
-					if pkt.Kind == videoDataPacket {
-						if seen && pkt.Header.SequenceNumber != seq+1 {
-							t.Fatalf("sequence %d after %d", pkt.Header.SequenceNumber, seq)
-						}
-						seq, seen = pkt.Header.SequenceNumber, true
-					}
-				}
-			case 4:
-				p.nack([]uint16{seq - uint16(v), seq, uint16(v) * 257}, now)
-			case 5:
-				now += time.Duration(v) * ms
-				p.setTarget(v * 10_000)
-				p.setRTT(time.Duration(v) * ms)
-			case 6:
-				stream = codec.StreamID(v%3 + 1)
-				f := paceAudio(pts)
-				p.pushAudio(f, now)
-				f.Release()
-			}
-			queuedBytes := 0
-			for i := range p.videoQ.n {
-				queuedBytes += len(p.videoQ.ring[(p.videoQ.first+i)%len(p.videoQ.ring)].frame.Data)
-			}
-			if p.video.frame != nil {
-				queuedBytes += len(p.video.frame.Data) - p.video.off
-			}
-			if queuedBytes != p.queuedN {
-				t.Fatalf("%d bytes wait, counted %d", queuedBytes, p.queuedN)
-			}
-			if p.hist.count > historySize || p.hist.bytes > historyBytes || p.audioQ.len() > audioQueueMax {
-				t.Fatal("a bound is broken")
-			}
-		}
-		p.close()
-		if p.hist.bytes != 0 || p.hist.count != 0 {
-			t.Fatal("the history holds something after close")
-		}
-	})
 }
 
 func BenchmarkPacer(b *testing.B) {

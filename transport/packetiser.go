@@ -24,8 +24,8 @@ const (
 	maxCSRC = 5
 )
 
-// videoPacket says how to make one packet of a frame; 48 bytes that history
-// keeps in place of the packet.
+// videoPacket says how to make one packet of a frame: what history keeps in
+// place of the packet.
 type videoPacket struct {
 	frame   *codec.EncodedFrame
 	off, n  int32 // the frame's bytes that it carries

@@ -1,0 +1,75 @@
+package transport
+
+import (
+	"testing"
+	"time"
+
+	"mixdown/codec"
+)
+
+// FuzzPacer pushes, asks and sends as a script says.
+func FuzzPacer(f *testing.F) {
+	f.Add([]byte{0, 9, 3, 50, 4, 1, 1, 200, 3, 9, 2, 5, 3, 255})
+	f.Add([]byte{0, 255, 5, 1, 1, 255, 1, 255, 1, 255, 3, 255, 6, 3, 0, 10})
+	f.Fuzz(func(t *testing.T, script []byte) {
+		p := newPacer(pacerConfig{AudioSSRC: 1, VideoSSRC: 2, RTXSSRC: 3, RTXPT: uint8(len(script) % 2), TargetBps: 300_000, Seed: uint64(len(script))})
+		now, pts, stream := time.Second, time.Duration(0), codec.StreamID(1)
+		var pkt outPacket
+		seq, seen := uint16(0), false
+		for len(script) >= 2 {
+			op, v := script[0], int(script[1])
+			script = script[2:]
+			switch op % 7 {
+			case 0, 1, 2:
+				f := paceVideo(stream, pts, v*100, [...]string{"key", "T0", "T1"}[op%7])
+				p.pushVideo(f, now)
+				f.Release()
+				pts += time.Duration(v%4) * 10 * ms
+			case 3:
+				for range v {
+					ok, _ := p.next(&pkt, now)
+					if !ok {
+						break
+					}
+					if pkt.size() > packetBudget-16 {
+						t.Fatalf("a packet of %d bytes", pkt.size())
+					}
+					if pkt.Kind == videoDataPacket {
+						if seen && pkt.Header.SequenceNumber != seq+1 {
+							t.Fatalf("sequence %d after %d", pkt.Header.SequenceNumber, seq)
+						}
+						seq, seen = pkt.Header.SequenceNumber, true
+					}
+				}
+			case 4:
+				p.nack([]uint16{seq - uint16(v), seq, uint16(v) * 257}, now)
+			case 5:
+				now += time.Duration(v) * ms
+				p.setTarget(v * 10_000)
+				p.setRTT(time.Duration(v) * ms)
+			case 6:
+				stream = codec.StreamID(v%3 + 1)
+				f := paceAudio(pts)
+				p.pushAudio(f, now)
+				f.Release()
+			}
+			queuedBytes := 0
+			for i := range p.videoQ.n {
+				queuedBytes += len(p.videoQ.ring[(p.videoQ.first+i)%len(p.videoQ.ring)].frame.Data)
+			}
+			if p.video.frame != nil {
+				queuedBytes += len(p.video.frame.Data) - p.video.off
+			}
+			if queuedBytes != p.queuedN {
+				t.Fatalf("%d bytes wait, counted %d", queuedBytes, p.queuedN)
+			}
+			if p.hist.count > historySize || p.hist.bytes > historyBytes || p.audioQ.len() > audioQueueMax {
+				t.Fatal("a bound is broken")
+			}
+		}
+		p.close()
+		if p.hist.bytes != 0 || p.hist.count != 0 {
+			t.Fatal("the history holds something after close")
+		}
+	})
+}
