@@ -36,8 +36,8 @@ func TestStaysHybrid(t *testing.T) {
 		}
 		voice := codectest.Voice{Seed: 6}
 		music := 0.0
-		for bps := MinBitrateBps; bps <= MaxBitrateBps; bps += 4000 {
-			for _, loss := range []int{0, 5, 6, 7, 10, 20, 30, 100} {
+		for _, bps := range []int{MinBitrateBps, 20_000, 24_000, 28_000, MinFECBitrateBps - 1, MinFECBitrateBps, 36_000, 48_000, MaxBitrateBps} {
+			for _, loss := range []int{0, 5, 6, 10, 25, 100} {
 				if err := errors.Join(enc.SetBitrate(bps), enc.SetPacketLoss(loss)); err != nil {
 					t.Fatal(err)
 				}

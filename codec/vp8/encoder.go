@@ -82,7 +82,7 @@ func NewEncoder(c codec.VideoEncoderConfig) (*Encoder, error) {
 	}
 	var code C.int
 	enc := C.mixdown_vp8_encoder_new(C.mixdown_vp8_settings{
-		width: C.int(c.Width), height: C.int(c.Height), fps: C.int(c.FPS), bitrate_kbps: C.int(c.BitrateBps / 1000),
+		width: C.int(c.Width), height: C.int(c.Height), bitrate_kbps: C.int(c.BitrateBps / 1000),
 		layers: C.int(c.TemporalLayers), speed: C.int(c.Speed), screen: screen, static_threshold: C.int(c.StaticThreshold),
 	}, &code)
 	if enc == nil {

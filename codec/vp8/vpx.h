@@ -29,7 +29,7 @@ typedef struct {
 } mixdown_vp8_encoder;
 
 typedef struct {
-  int width, height, fps, bitrate_kbps, layers, speed, screen, static_threshold;
+  int width, height, bitrate_kbps, layers, speed, screen, static_threshold;
 } mixdown_vp8_settings;
 
 // Each function that returns an int returns 0 or libvpx's error (vpx_codec_err_t).
