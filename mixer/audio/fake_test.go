@@ -77,10 +77,16 @@ func (d *fakeDecoder) Close() error { d.closed++; return nil }
 // loud is a signal without pauses whose value tells the sample.
 func loud(sample int64) int16 { return int16(10000 + sample%9973) }
 
+// period is one of a sine of 200 Hz.
+var period = func() (x [codec.SampleRate / 200]int16) {
+	for i := range x {
+		x[i] = int16(12000 * math.Sin(2*math.Pi*float64(i)/float64(len(x))))
+	}
+	return x
+}()
+
 // wave is a loud signal with a pitch, so that splices find something.
-func wave(sample int64) int16 {
-	return int16(12000 * math.Sin(2*math.Pi*200*float64(sample)/codec.SampleRate))
-}
+func wave(sample int64) int16 { return period[uint64(sample)%uint64(len(period))] }
 
 // talking is wave in phrases of 1.6 s with pauses of 0.4 s.
 func talking(sample int64) int16 {

@@ -327,3 +327,56 @@ func TestFramesCarryWhatTransportsNeed(t *testing.T) {
 	}
 	kept.Release()
 }
+
+func TestEncoderThatCannotBeMade(t *testing.T) {
+	broken := errors.New("no memory")
+	made := 0
+	m, err := NewMix(MixConfig{NewEncoder: func() (codec.AudioEncoder, error) {
+		if made++; made > 1 {
+			return nil, broken
+		}
+		return &fakeEncoder{}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, err := m.Join(1, &player{}); !errors.Is(err, broken) {
+		t.Errorf("join: %v, want the encoder's error", err)
+	}
+	if mem, err := m.Join(1, nil); err != nil || mem.Frame() != nil {
+		t.Errorf("a listener needs no encoder of his own: %v", err)
+	}
+	if err := errors.Join(m.Close(), m.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.Join(2, nil); !errors.Is(err, codec.ErrClosed) {
+		t.Errorf("join after close: %v", err)
+	}
+	if err := m.Tick(0, 0); !errors.Is(err, codec.ErrClosed) {
+		t.Errorf("tick after close: %v", err)
+	}
+}
+
+func TestMoreTailsThanEncoders(t *testing.T) {
+	// Two take turns with one place: while the first is in his tail, the
+	// encoder that was provided for him is still his.
+	tb := newTable(t, 1)
+	var members []*Member
+	for i := range 6 {
+		x := make([]int16, 2*second)
+		copy(x[i*second/5:], audiotest.Tone(300, 8000, second/10))
+		members = append(members, tb.join(uint32(i+1), x))
+	}
+	for range 100 {
+		tb.ticks(1)
+		for _, mem := range members {
+			if mem.Gate() != GateClosed && !mem.Personal() {
+				t.Fatalf("tick %d: %d hears himself", tb.n, mem.CSRC())
+			}
+		}
+		if open := tb.Stats().Open; open > 1 {
+			t.Fatalf("tick %d: %d gates open", tb.n, open)
+		}
+	}
+}
