@@ -7,7 +7,7 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 import { join, listen, readTiles, shots, startBrowser, startServer, until } from "./harness.js";
 
-// red.wav and blue.wav carry these tones.
+// red-tone.wav and blue-tone.wav are these tones: speech would have power at both.
 const tone = { red: 520, blue: 1130 };
 // The middles of the two tiles of a room of two, away from the labels.
 const middles = [[0.15, 0.4, 0.2, 0.2], [0.65, 0.4, 0.2, 0.2]];
@@ -58,9 +58,9 @@ test("each hears the other's tone and not its own", async () => {
 });
 
 test("the recording, started and stopped in the page, holds both", async () => {
+  const started = Date.now();
   await red.page.click("#record");
   await until("everybody sees the mark", async () => !(await blue.page.isHidden("#rec")));
-  const started = Date.now();
   await listen(red.page, [tone.red], 6); // six seconds that both spend talking
   await red.page.click("#record");
   const link = await red.page.waitForSelector("#message a");

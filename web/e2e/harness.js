@@ -47,13 +47,13 @@ export async function startServer() {
 
 /**
  * A Chromium of its own, whose camera shows clip.y4m and whose microphone
- * plays clip.wav. Without a clip it has no devices at all.
+ * plays the tone of clip-tone.wav. Without a clip it has no devices at all.
  */
 export async function startBrowser(clip, { permissions = ["camera", "microphone"] } = {}) {
   const devices = clip ? [
     "--use-fake-device-for-media-stream",
     `--use-file-for-fake-video-capture=${need(path.join(clips, `${clip}.y4m`), "clips")}`,
-    `--use-file-for-fake-audio-capture=${need(path.join(clips, `${clip}.wav`), "clips")}`,
+    `--use-file-for-fake-audio-capture=${need(path.join(clips, `${clip}-tone.wav`), "clips")}`,
   ] : [];
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
