@@ -6,6 +6,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
 
+	"mixdown/codec"
 	"mixdown/codec/vp8"
 )
 
@@ -14,9 +15,13 @@ type Frame struct {
 	// Data is valid until the callback returns.
 	Data []byte
 	// PTS counts from the stream's first picture, by RTP timestamps.
-	PTS           time.Duration
+	PTS time.Duration
+	// Capture is the sender's instant by its sender reports; 0 before the first.
+	Capture       codec.NTPTime
 	Key           bool
 	Width, Height int // of key frames
+
+	timestamp uint32
 }
 
 const (
@@ -219,7 +224,7 @@ func (a *assembler) finish(end uint16) {
 	}
 	a.tl0 = head.TL0PICIDX
 	a.stats.Frames++
-	a.deliver(Frame{Data: a.frame, PTS: pts, Key: h.Key, Width: h.Width, Height: h.Height})
+	a.deliver(Frame{Data: a.frame, PTS: pts, Key: h.Key, Width: h.Width, Height: h.Height, timestamp: first.timestamp})
 }
 
 // continues reports whether an inter frame references only what was handed

@@ -167,11 +167,13 @@ func (c *Client) Run(parent context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, closePC()) }()
 
-	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+	pc.OnTrack(func(t *webrtc.TrackRemote, from *webrtc.RTPReceiver) {
 		if t.Kind() == webrtc.RTPCodecTypeAudio {
 			wg.Go(func() { c.recv.readAudio(t) })
+			wg.Go(func() { c.recv.readReports(from, &c.recv.mu.audioClock, codec.SampleRate) })
 		} else {
 			wg.Go(func() { c.recv.readVideo(t, pc.WriteRTCP) })
+			wg.Go(func() { c.recv.readReports(from, &c.recv.mu.videoClock, 90000) })
 		}
 	})
 	var once sync.Once

@@ -17,6 +17,8 @@ type Packet struct {
 	Data []byte
 	// PTS counts from the stream's first packet, by RTP timestamps.
 	PTS time.Duration
+	// Capture is the sender's instant by its sender reports; 0 before the first.
+	Capture codec.NTPTime
 	// Seq is the RTP sequence number, extended.
 	Seq int64
 }
@@ -36,6 +38,41 @@ type receiver struct {
 		pictures     Arrivals // of whole pictures
 		onAudio      func(Packet)
 		onVideo      func(Frame)
+		audioClock   senderClock
+		videoClock   senderClock
+	}
+}
+
+// senderClock ties RTP timestamps to the sender's clock (RFC 3550 section 6.4.1).
+type senderClock struct {
+	ntp  codec.NTPTime // 0 before the first report
+	rtp  uint32
+	rate int64
+}
+
+func (c *senderClock) capture(ts uint32) codec.NTPTime {
+	if c.ntp == 0 {
+		return 0
+	}
+	// Reports come each second: the product stays far inside 64 bits.
+	return c.ntp + codec.NTPTime(int64(int32(ts-c.rtp))<<32/c.rate)
+}
+
+// readReports keeps a clock up to date until the track ends. Reading is also
+// what drives pion's receiver reports.
+func (r *receiver) readReports(from *webrtc.RTPReceiver, c *senderClock, rate int64) {
+	for {
+		packets, _, err := from.ReadRTCP()
+		if err != nil {
+			return
+		}
+		for _, p := range packets {
+			if sr, ok := p.(*rtcp.SenderReport); ok {
+				r.mu.Lock()
+				*c = senderClock{codec.NTPTime(sr.NTPTime), sr.RTPTime, rate}
+				r.mu.Unlock()
+			}
+		}
 	}
 }
 
@@ -80,7 +117,7 @@ func (r *receiver) readAudio(t *webrtc.TrackRemote) {
 		}
 		if r.mu.onAudio != nil {
 			r.mu.onAudio(Packet{
-				Data: packet.Payload, Seq: seq,
+				Data: packet.Payload, Seq: seq, Capture: r.mu.audioClock.capture(packet.Timestamp),
 				PTS: time.Duration(int32(packet.Timestamp-first)) * time.Second / codec.SampleRate,
 			})
 		}
@@ -104,6 +141,7 @@ func (r *receiver) readVideo(t *webrtc.TrackRemote, sendPLI func([]rtcp.Packet) 
 			r.mu.video.First = now - r.posted
 		}
 		if r.mu.onVideo != nil {
+			f.Capture = r.mu.videoClock.capture(f.timestamp)
 			r.mu.onVideo(f)
 		}
 	}, func() { askKey = true })

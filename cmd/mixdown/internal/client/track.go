@@ -127,9 +127,12 @@ func (t *track) run(ctx context.Context, start time.Time) error {
 			}
 			return err
 		}
+		due := start.Add(p.pts)
 		if t.source.Live() {
-			// The source's own pace is the truth; a pause of the device shows.
-			if drift := time.Since(start) - p.pts; drift > maxLate {
+			// The source's own pace is the truth: pictures are stamped when they
+			// come, sound by its samples, unless the device has paused.
+			due = time.Now()
+			if drift := due.Sub(start) - p.pts; unit.Duration == 0 || drift > maxLate {
 				p.pts += drift
 			}
 		} else if wait > 0 {
@@ -141,7 +144,7 @@ func (t *track) run(ctx context.Context, start time.Time) error {
 			}
 		}
 		ticks := int64(p.pts/time.Second)*t.clockRate + int64(p.pts%time.Second)*t.clockRate/int64(time.Second)
-		t.send(unit, rtpStart+uint32(ticks), start.Add(p.pts))
+		t.send(unit, rtpStart+uint32(ticks), due)
 		wait = p.advance(unit.Duration, time.Now())
 		t.mu.Lock()
 		t.mu.stats.Skipped = p.skipped

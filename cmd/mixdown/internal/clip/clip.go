@@ -33,7 +33,8 @@ const (
 type Unit struct {
 	// Data belongs to the clip: read it, do not keep or change it.
 	Data []byte
-	// Duration until the next unit, > 0.
+	// Duration until the next unit, > 0. Only live pictures have 0: nobody
+	// knows when the next one comes.
 	Duration time.Duration
 	// Key says that a decoder can start here. Always true for sound.
 	Key bool

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mixdown/api"
+	"mixdown/codec"
+	"mixdown/codec/opus"
+	"mixdown/codec/vp8"
+	"mixdown/codec/worker"
+	"mixdown/mixer"
+	"mixdown/mixer/record"
+	"mixdown/mixer/video"
+	"mixdown/transport"
+	"mixdown/web"
+)
+
+// Config is what an [App] needs; the flags of `mixdown serve` fill it. All
+// fields but Admin and Origins are required.
+type Config struct {
+	// HTTP and Admin are "host:port", port 0 any free one; Admin "off" is none.
+	HTTP, Admin string
+	// Media are the UDP sockets, "host:port" each.
+	Media []string
+	// Data is the directory for recordings, made when missing.
+	Data string
+	// Drain bounds the end of Run.
+	Drain time.Duration
+	// Origins are further web origins that may use the API.
+	Origins []string
+	// Workers is the number of threads for video; 0 is one per core.
+	Workers int
+	// Log defaults to discarding.
+	Log *slog.Logger
+}
+
+// App is the whole server in one value: sockets, worker pool, rooms, media
+// engine and HTTP. Tests start it on port 0 like main does on 8080. Create it
+// with [NewApp].
+type App struct {
+	cfg    Config
+	log    *slog.Logger
+	cancel context.CancelFunc
+	ended  context.Context // done when Close was called
+
+	pool   *worker.Pool
+	labels *video.Labeller
+	store  *record.Store
+	engine *transport.Engine
+	rooms  *mixer.Manager
+	server *api.Server
+
+	listener, adminListener net.Listener // adminListener may be nil
+	registry                *prometheus.Registry
+
+	mu struct {
+		sync.Mutex
+		running bool
+		closed  bool
+	}
+	done chan struct{} // closed when Run has returned
+}
+
+// NewApp opens all sockets and the data directory, finishing recordings that a
+// crash left there, so that whatever is wrong is known at once. Nothing is
+// served before [App.Run].
+func NewApp(cfg Config) (app *App, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &App{cfg: cfg, log: cfg.Log, registry: prometheus.NewRegistry(), done: make(chan struct{})}
+	a.ended, a.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.release())
+			a.cancel()
+		}
+	}()
+	if a.pool, err = worker.New(worker.Config{Workers: cfg.Workers}); err != nil {
+		return nil, err
+	}
+	if err = os.MkdirAll(cfg.Data, 0o750); err != nil {
+		return nil, err
+	}
+	if a.store, err = record.OpenStore(record.StoreConfig{Dir: filepath.Join(cfg.Data, "recordings"), Log: a.log}); err != nil {
+		return nil, err
+	}
+	a.engine, err = transport.New(transport.Config{Log: a.log, UDP: cfg.Media})
+	if err != nil {
+		return nil, fmt.Errorf("media sockets: %w", err)
+	}
+	if a.labels, err = video.NewLabeller(video.LabellerConfig{Log: a.log}); err != nil {
+		return nil, err
+	}
+	a.rooms, err = mixer.New(mixer.Config{Log: a.log, Pool: a.pool, Codecs: codecs(), Recordings: a.store, Labels: a.labels})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.registerMetrics(); err != nil {
+		return nil, err
+	}
+	a.server, err = api.New(api.Config{
+		Log: a.log, Rooms: a.rooms, Engine: a.engine, Recordings: a.store, Origins: cfg.Origins,
+		Pages: web.Handler(), Metrics: a.registry, Version: Version(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if a.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		return nil, fmt.Errorf("--http: %w", err)
+	}
+	if cfg.Admin != "" && cfg.Admin != adminOff {
+		if a.adminListener, err = net.Listen("tcp", cfg.Admin); err != nil {
+			return nil, fmt.Errorf("--admin: %w (another address, or off, will do)", err)
+		}
+	}
+	return a, nil
+}
+
+// codecs are the makers of the real codecs.
+func codecs() mixer.Codecs {
+	return mixer.Codecs{
+		AudioDecoder: func() (codec.AudioDecoder, error) { return opus.NewDecoder() },
+		AudioEncoder: func() (codec.AudioEncoder, error) { return opus.NewEncoder(opus.EncoderConfig{FEC: true}) },
+		VideoDecoder: func() (codec.VideoDecoder, error) { return vp8.NewDecoder(vp8.DecoderConfig{}) },
+		VideoEncoder: func(c codec.VideoEncoderConfig) (codec.VideoEncoder, error) { return vp8.NewEncoder(c) },
+	}
+}
+
+// Addr is the address that HTTP is served on.
+func (a *App) Addr() net.Addr { return a.listener.Addr() }
+
+// AdminAddr is the address of metrics and profiles, "" when there is none.
+func (a *App) AdminAddr() string {
+	if a.adminListener == nil {
+		return ""
+	}
+	return a.adminListener.Addr().String()
+}
+
+// Run serves until ctx is done or [App.Close] is called, then drains: no new
+// joins, not ready, every room ended and its recording finished, clients
+// disconnected, and returns nil. It returns [errDrainTimeout] when that took
+// longer than Config.Drain, and an error when a part fails by itself. It is
+// called once.
+func (a *App) Run(ctx context.Context) error {
+	a.mu.Lock()
+	if a.mu.closed || a.mu.running {
+		a.mu.Unlock()
+		return errors.New("app: Run was called twice or after Close")
+	}
+	a.mu.running = true
+	a.mu.Unlock()
+	defer close(a.done)
+	defer a.cancel()
+
+	// Each part outlives those that use it, so each has a context of its own;
+	// the first that fails ends all.
+	failed := make(chan error, 8)
+	pool := startPart(failed, "worker pool", a.pool.Run)
+	labels := startPart(failed, "labels", a.labels.Run)
+	engine := startPart(failed, "media engine", a.engine.Run)
+	rooms := startPart(failed, "rooms", a.rooms.Run)
+	web := startPart(failed, "http", a.serveHTTP)
+	a.log.Info("serving", "http", a.Addr(), "media", a.engine.Addrs(), "admin", a.AdminAddr(), "version", Version())
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-a.ended.Done():
+	case err = <-failed:
+	}
+	// HTTP before media: a client that polls its session learns why it ended.
+	return errors.Join(err, a.drain(rooms, web, engine, labels, pool))
+}
+
+// errDrainTimeout says that the end took longer than it may.
+var errDrainTimeout = errors.New("drain timed out: some rooms or downloads were cut off")
+
+// drain ends the parts in the order given.
+func (a *App) drain(parts ...*part) error {
+	a.log.Info("draining", "for", a.cfg.Drain)
+	deadline := time.NewTimer(a.cfg.Drain)
+	defer deadline.Stop()
+	a.server.Drain()
+	a.rooms.Drain()
+	ended := make(chan error, 1)
+	go func() { // ends when the parts have; at the latest with the process
+		var errs []error
+		for _, p := range parts {
+			errs = append(errs, p.stop())
+		}
+		ended <- errors.Join(append(errs, a.store.Close())...)
+	}()
+	select {
+	case err := <-ended:
+		a.log.Info("ended", "error", err)
+		return err
+	case <-deadline.C:
+		return errDrainTimeout
+	}
+}
+
+// serveHTTP is the life of both HTTP servers.
+func (a *App) serveHTTP(ctx context.Context) error {
+	servers := []*http.Server{api.HTTPServer(a.server)}
+	listeners := []net.Listener{a.listener}
+	if a.adminListener != nil {
+		servers = append(servers, &http.Server{Handler: a.adminHandler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute})
+		listeners = append(listeners, a.adminListener)
+	}
+	served := make(chan error, len(servers))
+	for i, s := range servers {
+		s.ErrorLog = slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)
+		go func() { served <- s.Serve(listeners[i]) }()
+	}
+	var errs []error
+	waiting := len(servers)
+	select {
+	case <-ctx.Done():
+	case err := <-served: // a socket failed: the others end too
+		errs = append(errs, err)
+		waiting--
+	}
+	// Downloads may go on, but not until the drain's deadline.
+	grace, cancel := context.WithTimeout(context.Background(), a.cfg.Drain/2)
+	defer cancel()
+	for _, s := range servers {
+		if s.Shutdown(grace) != nil {
+			_ = s.Close()
+		}
+	}
+	for range waiting {
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends Run and waits for it; without Run it closes sockets and files. Twice is
+// fine.
+func (a *App) Close() error {
+	a.mu.Lock()
+	running, closed := a.mu.running, a.mu.closed
+	a.mu.closed = true
+	a.mu.Unlock()
+	a.cancel()
+	if running {
+		<-a.done
+		return nil
+	}
+	if closed {
+		return nil
+	}
+	return a.release()
+}
+
+// release closes what NewApp has opened so far.
+func (a *App) release() error {
+	var errs []error
+	for _, l := range []net.Listener{a.listener, a.adminListener} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	if a.engine != nil {
+		errs = append(errs, a.engine.Close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// part is one long-lived child of an App.
+type part struct {
+	cancel context.CancelFunc
+	result chan error
+}
+
+// startPart runs one; when it ends before it was stopped, failed is told.
+func startPart(failed chan<- error, name string, run func(context.Context) error) *part {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &part{cancel: cancel, result: make(chan error, 1)}
+	go func() {
+		err := run(ctx)
+		if ctx.Err() == nil {
+			if err == nil {
+				err = errors.New("ended by itself")
+			}
+			failed <- fmt.Errorf("%s: %w", name, err)
+			err = nil // told once
+		}
+		p.result <- err
+	}()
+	return p
+}
+
+// stop ends it and waits.
+func (p *part) stop() error {
+	p.cancel()
+	return <-p.result
+}

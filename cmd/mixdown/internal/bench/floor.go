@@ -1,0 +1,224 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/codec/codectest/floor"
+	"mixdown/codec/opus"
+	"mixdown/codec/vp8"
+	"mixdown/codec/yuv"
+	"mixdown/mixer/layout"
+	"mixdown/mixer/video"
+)
+
+// Floor is what raw libvpx and libopus need for a run's work, in cores.
+type Floor struct {
+	// VideoDecode is one decode of every participant's picture at the size sent.
+	VideoDecode float64 `json:"videoDecode"`
+	// VideoEncode is one encode per running tier.
+	VideoEncode float64 `json:"videoEncode"`
+	// AudioEncode is talkers+1 Opus encodes, AudioDecode the talkers' decodes.
+	AudioEncode float64 `json:"audioEncode"`
+	AudioDecode float64 `json:"audioDecode"`
+	Total       float64 `json:"total"`
+}
+
+// floorWork is what the floor is measured with: the clips and sounds of the run.
+type floorWork struct {
+	videos  [][][]byte
+	audios  [][][]byte
+	tiers   []video.Tier
+	canvas  map[video.Tier][]*codec.VideoFrame
+	ticks   []codec.AudioFrame
+	talkers int
+}
+
+// Settings of the server's encoders, which it does not offer to change: libvpx
+// speed and layers as mixer/video asks for, Opus as the server makes it.
+const (
+	floorSpeed      = 7
+	floorLayers     = 2
+	floorBitrateBps = 32_000
+	floorComplexity = 5
+	// floorPictures of a canvas are encoded: 3 s, so that the key frame at the
+	// start weighs no more than it does in a real room.
+	floorPictures = 90
+)
+
+func newFloorWork(members []*member, tiers []video.Tier, canvas layout.Canvas) (*floorWork, error) {
+	w := &floorWork{tiers: tiers, canvas: make(map[video.Tier][]*codec.VideoFrame)}
+	for _, m := range members {
+		var frames [][]byte
+		for _, u := range m.video.Units {
+			frames = append(frames, u.Data)
+		}
+		w.videos = append(w.videos, frames)
+		if m.talks {
+			w.talkers++
+			var packets [][]byte
+			for _, u := range m.audio.Units[:500] {
+				packets = append(packets, u.Data)
+			}
+			w.audios = append(w.audios, packets)
+		}
+	}
+	pool := codec.NewVideoPool(1 << 30)
+	full, err := compose(pool, w.videos, canvas)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tiers {
+		for _, p := range full {
+			if p.Width == t.Width && p.Height == t.Height {
+				w.canvas[t] = append(w.canvas[t], p.Retain())
+				continue
+			}
+			scaled, err := pool.Get(t.Width, t.Height)
+			if err != nil {
+				return nil, err
+			}
+			if err := yuv.Scale(scaled, p); err != nil {
+				return nil, err
+			}
+			w.canvas[t] = append(w.canvas[t], scaled)
+		}
+	}
+	for _, p := range full {
+		p.Release()
+	}
+	w.ticks, err = someSound(members)
+	return w, err
+}
+
+// compose draws the canvas as a room would show it: every clip in its tile.
+func compose(pool *codec.VideoPool, videos [][][]byte, canvas layout.Canvas) ([]*codec.VideoFrame, error) {
+	tiles := layout.Arrange(canvas, len(videos))
+	pictures := make([]*codec.VideoFrame, floorPictures)
+	for i := range pictures {
+		p, err := pool.Get(canvas.Width, canvas.Height)
+		if err != nil {
+			return nil, err
+		}
+		if err := yuv.Fill(p, image.Rect(0, 0, canvas.Width, canvas.Height), 16, 128, 128); err != nil {
+			return nil, err
+		}
+		pictures[i] = p
+	}
+	for n, frames := range videos {
+		if n >= len(tiles) {
+			break
+		}
+		dec, err := vp8.NewDecoder(vp8.DecoderConfig{})
+		if err != nil {
+			return nil, err
+		}
+		err = drawTile(pool, pictures, frames, dec, tiles[n])
+		if err = errors.Join(err, dec.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return pictures, nil
+}
+
+func drawTile(pool *codec.VideoPool, pictures []*codec.VideoFrame, frames [][]byte, dec *vp8.Decoder, tile layout.Rect) error {
+	for i, p := range pictures {
+		if err := dec.Decode(frames[i%len(frames)]); err != nil {
+			return fmt.Errorf("picture %d: %w", i, err)
+		}
+		w, h := dec.Size()
+		fit := layout.Fit(tile, w, h)
+		part, err := pool.Get(fit.W, fit.H)
+		if err != nil {
+			return err
+		}
+		if err := dec.Picture(part); err != nil {
+			return err
+		}
+		err = yuv.Blit(p, fit.X, fit.Y, part)
+		part.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// someSound is 10 s of what is encoded: two talkers' sum.
+func someSound(members []*member) ([]codec.AudioFrame, error) {
+	ticks := make([]codec.AudioFrame, 500)
+	for i, m := range members {
+		if i >= 2 {
+			break
+		}
+		dec, err := opus.NewDecoder()
+		if err != nil {
+			return nil, err
+		}
+		var pcm [codec.MaxPacketSamples]int16
+		for t := range ticks {
+			n, err := dec.Decode(m.audio.Units[t].Data, pcm[:])
+			if err != nil {
+				return nil, errors.Join(err, dec.Close())
+			}
+			for s := range min(n, codec.FrameSamples) {
+				ticks[t][s] += pcm[s] / 2
+			}
+		}
+		if err := dec.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return ticks, nil
+}
+
+// measure runs everything once. It takes about as long as 10 s of the room cost.
+func (w *floorWork) measure() (Floor, error) {
+	var f Floor
+	for _, frames := range w.videos {
+		cpu, err := floor.DecodeVP8(frames)
+		if err != nil {
+			return f, err
+		}
+		f.VideoDecode += share(cpu, len(frames), 30)
+	}
+	for _, t := range w.tiers {
+		cpu, err := floor.EncodeVP8(w.canvas[t], codec.VideoEncoderConfig{
+			Width: t.Width, Height: t.Height, FPS: t.FPS, BitrateBps: t.DefaultBitrate(), TemporalLayers: floorLayers, Speed: floorSpeed,
+		})
+		if err != nil {
+			return f, err
+		}
+		f.VideoEncode += share(cpu, floorPictures, float64(t.FPS))
+	}
+	for _, packets := range w.audios {
+		cpu, err := floor.DecodeOpus(packets)
+		if err != nil {
+			return f, err
+		}
+		f.AudioDecode += share(cpu, len(packets), 50)
+	}
+	cpu, err := floor.EncodeOpus(w.ticks, floorBitrateBps, floorComplexity)
+	if err != nil {
+		return f, err
+	}
+	f.AudioEncode = float64(w.talkers+1) * share(cpu, len(w.ticks), 50)
+	f.Total = f.VideoDecode + f.VideoEncode + f.AudioDecode + f.AudioEncode
+	return f, nil
+}
+
+// share converts the CPU of n pieces into cores at so many a second.
+func share(cpu time.Duration, n int, perSecond float64) float64 {
+	return cpu.Seconds() / float64(n) * perSecond
+}
+
+// mean of two measurements.
+func (f Floor) mean(g Floor) Floor {
+	return Floor{
+		(f.VideoDecode + g.VideoDecode) / 2, (f.VideoEncode + g.VideoEncode) / 2,
+		(f.AudioEncode + g.AudioEncode) / 2, (f.AudioDecode + g.AudioDecode) / 2, (f.Total + g.Total) / 2,
+	}
+}

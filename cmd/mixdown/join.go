@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"mixdown/cmd/mixdown/internal/client"
+	"mixdown/cmd/mixdown/internal/clip"
+	"mixdown/cmd/mixdown/internal/device"
+	"mixdown/cmd/mixdown/internal/tone"
+	"mixdown/codec"
+	"mixdown/codec/opus"
+)
+
+// joinCmd is the flags of `mixdown join`.
+type joinCmd struct {
+	URL     string        `arg:"" help:"A room's page (http://HOST:PORT/r/ROOM), or what takes offers: /v1/rooms/ROOM/participants, /whip/ROOM, /whep/ROOM."`
+	Play    string        `placeholder:"FILE|camera" help:"Picture to send: an IVF file with VP8, in a loop, or the camera."`
+	Audio   string        `placeholder:"FILE|mic" help:"Sound to send: an Ogg file with Opus, in a loop, or the microphone."`
+	Tone    float64       `placeholder:"HZ" help:"A tone to send, on top of an audio file or alone."`
+	Save    string        `placeholder:"FILE" help:"WebM file for what is received."`
+	For     time.Duration `placeholder:"TIME" help:"Leave after this time (until interrupted)."`
+	Name    string        `default:"mixdown join" help:"Name to be shown (${default})."`
+	NoVideo bool          `help:"Receive sound only."`
+	Quiet   bool          `short:"q" help:"No progress, no summary."`
+}
+
+// Values of --play and --audio that are no file.
+const (
+	playCamera = "camera"
+	audioMic   = "mic"
+)
+
+// Validate is called by kong after parsing.
+func (c *joinCmd) Validate() error {
+	if _, _, err := client.Endpoint(c.URL, c.Name); err != nil {
+		return err
+	}
+	if c.Tone != 0 && (c.Tone < 20 || c.Tone > 20000) {
+		return fmt.Errorf("--tone %g: want 20..20000 Hz", c.Tone)
+	}
+	if c.Tone != 0 && c.Audio == audioMic {
+		return errors.New("--tone is for files: leave out --audio mic")
+	}
+	if c.For < 0 {
+		return fmt.Errorf("--for %v: want a time above 0", c.For)
+	}
+	return nil
+}
+
+// Run joins, plays and saves until the time is up or ctx is done.
+func (c *joinCmd) Run(ctx context.Context, s streams) error {
+	if c.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.For)
+		defer cancel()
+	}
+	config := client.Config{URL: c.URL, Name: c.Name, NoVideo: c.NoVideo}
+	closeSources, err := c.open(&config)
+	if err != nil {
+		return err
+	}
+	defer closeSources()
+
+	var save *saver
+	if c.Save != "" {
+		if save, err = newSaver(c.Save); err != nil {
+			return err
+		}
+		config.OnAudio, config.OnVideo = save.audio, save.video
+	}
+	joined, err := client.New(config)
+	if err != nil {
+		return errors.Join(err, save.Close())
+	}
+	show := newProgress(s.Err, c.Quiet, c.For)
+	group, groupCtx := errgroup.WithContext(ctx)
+	ended := make(chan struct{})
+	group.Go(func() error {
+		defer close(ended)
+		return joined.Run(groupCtx)
+	})
+	group.Go(func() error {
+		show.run(ended, joined)
+		return nil
+	})
+	err = errors.Join(group.Wait(), save.Close())
+	if !c.Quiet {
+		summary(s.Out, joined, show.joined, codec.Now())
+		if save != nil {
+			fmt.Fprintf(s.Out, "saved      %s\n", save.summary())
+		}
+	}
+	return err
+}
+
+// open fills in what is sent, and returns what closes devices.
+func (c *joinCmd) open(config *client.Config) (closeAll func(), err error) {
+	var closers []func() error
+	closeAll = func() {
+		for _, f := range closers {
+			_ = f() // nothing is lost when a device does not close
+		}
+	}
+	defer func() {
+		if err != nil {
+			closeAll()
+		}
+	}()
+	switch c.Play {
+	case "":
+	case playCamera:
+		camera, err := device.OpenCamera(device.CameraConfig{})
+		if err != nil {
+			return nil, fmt.Errorf("--play camera: %w", err)
+		}
+		config.Video, closers = camera, append(closers, camera.Close)
+	default:
+		if config.Video, err = loadLoop(c.Play, codec.VP8); err != nil {
+			return nil, fmt.Errorf("--play: %w", err)
+		}
+	}
+	switch {
+	case c.Audio == audioMic:
+		mic, err := device.OpenMicrophone()
+		if err != nil {
+			return nil, fmt.Errorf("--audio mic: %w", err)
+		}
+		config.Audio, closers = mic, append(closers, mic.Close)
+	case c.Tone != 0:
+		if config.Audio, err = c.toneSource(); err != nil {
+			return nil, err
+		}
+	case c.Audio != "":
+		if config.Audio, err = loadLoop(c.Audio, codec.Opus); err != nil {
+			return nil, fmt.Errorf("--audio: %w", err)
+		}
+	}
+	return closeAll, nil
+}
+
+// loadLoop loads a file that must be of one kind. Sound is measured, so that
+// the server is told its level as browsers do.
+func loadLoop(path string, want codec.Codec) (client.Source, error) {
+	c, err := clip.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if c.Codec != want {
+		return nil, fmt.Errorf("%s holds %v: want %v", path, c.Codec, want)
+	}
+	if want == codec.Opus {
+		if c, err = measured(c); err != nil {
+			return nil, err
+		}
+	}
+	return client.Loop(c), nil
+}
+
+func measured(c *clip.Clip) (*clip.Clip, error) {
+	dec, err := opus.NewDecoder()
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	return c.Measure(dec)
+}
+
+// toneSource is the tone, on top of the audio file when there is one.
+func (c *joinCmd) toneSource() (client.Source, error) {
+	spec := tone.Spec{Hz: c.Tone, Level: 0.1, Duration: 10 * time.Second}
+	if c.Audio != "" {
+		speech, err := clip.Load(c.Audio)
+		if err != nil {
+			return nil, fmt.Errorf("--audio: %w", err)
+		}
+		spec.Speech, spec.SpeechGain, spec.Duration = speech, 1, 0
+	}
+	made, err := tone.Make(spec)
+	if err != nil {
+		return nil, err
+	}
+	return client.Loop(made), nil
+}
+
+// create opens the file for --save; it does not overwrite anything but files.
+func create(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s exists and is no file", path)
+	}
+	return os.Create(path)
+}
