@@ -84,8 +84,13 @@ func humaConfig(version string) huma.Config {
 			},
 			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
 		},
-		Formats:      map[string]huma.Format{jsonType: {Marshal: writeJSON, Unmarshal: json.Unmarshal}},
-		Transformers: []huma.Transformer{fromHuma},
+		// huma looks "json" up for whatever ends in "+json".
+		Formats: map[string]huma.Format{
+			jsonType: {Marshal: writeJSON, Unmarshal: json.Unmarshal},
+			"json":   {Marshal: writeJSON, Unmarshal: json.Unmarshal},
+		},
+		DefaultFormat: jsonType,
+		Transformers:  []huma.Transformer{fromHuma},
 	}
 }
 
