@@ -1,3 +1,64 @@
-// Package transport moves media between WebRTC clients and a mixer. An
-// [Engine] owns the sockets; each client is one [Peer].
+// Package transport moves media between WebRTC clients and a mixer.
+//
+// An [Engine] owns the sockets. [Engine.Accept] turns a client's offer into an
+// answer and a [Peer], which lives until the client goes:
+//
+//	engine, err := transport.New(transport.Config{UDP: []string{":8189"}})
+//	go engine.Run(ctx)
+//	peer, answer, err := engine.Accept(ctx, transport.Offer{
+//		SDP: body, Role: transport.RoleParticipant, Epoch: epoch, Handler: participant,
+//	})
+//
+// The [Handler] gets what the client sends, the Peer takes what the client is
+// to hear and see. A client gets exactly one sound and one picture stream, and
+// may send a microphone, a camera and a shared screen.
+//
+// # The way in
+//
+// One reader a socket takes datagrams off the kernel and finds the client by
+// its address (RFC 7983 tells STUN, DTLS and SRTP apart). pion decrypts; from
+// there on it has no say: for every SSRC it asks the BufferFactory for a
+// buffer, and ours (see Peer.buffer) handles each packet in the very call, on
+// the SRTP session's goroutine:
+//
+//	police (packets/s, bytes/s)
+//	-> which m-line? by the offer's a=ssrc, the MID extension, the payload type
+//	-> transport-wide sequence number noted for the feedback
+//	-> sound: numbered, stamped           -> Handler.WriteAudio
+//	-> picture: assembler (order, repairs) -> Handler.WriteVideo
+//
+// Repairs (RFC 4588) are unwrapped here and given to the same assembler. What
+// the assembler wants of the sender (NACK, PLI), feedback and reports are sent
+// by the peer's own goroutine, so that no lock is held while writing.
+//
+// # The way out
+//
+//	Peer.WriteAudio, WriteVideo (lend, never block) -> pacer's bounded queues
+//	-> the peer's one goroutine: sound, then repairs, then video at the pace
+//	   of the path; packets are cut and numbered at that moment
+//	-> SRTP -> ICE's selected pair -> sendto
+//
+// Frames are shared by all clients and are never changed: every peer numbers
+// what it sends. What was sent is remembered by reference, for a second, and
+// repeated on request, by RTX where that was negotiated. Sender reports put
+// both streams on the room's clock exactly: the RTP timestamp is computed from
+// the instant of the report, not from what happens to be written then.
+//
+// There are no pion interceptors: reports, feedback and repairs are ours.
+//
+// # Offers
+//
+// pion never sees an offer as the client wrote it. It is parsed, every m-line is
+// decided upon (see offerPlan), and a new one is written that holds only what
+// will be used; pion's answer to that is fitted back to the client's lines.
+//
+// # The life of a peer
+//
+//	Accept -> (ICE, DTLS) -> Feedback{LinkUp} -> ... -> PeerClosed(why)
+//
+// A client that says goodbye (DTLS close_notify) is gone at once. Without
+// anything from it Feedback says LinkLost after 3 s, and the peer closes after
+// 8 s with [ErrVanished]. One that never connects is given up after 15 s. A peer
+// has one goroutine of ours (and about twenty of pion's), which also takes
+// everything down in the end; [Engine.Run] returns when all have.
 package transport

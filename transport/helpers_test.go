@@ -342,6 +342,16 @@ func (c *client) answer(t testing.TB, sdp string) {
 	}
 }
 
+// awaitUp waits until the client can send: before, pion drops without a word.
+func (c *client) awaitUp(t testing.TB) {
+	t.Helper()
+	select {
+	case <-c.up:
+	case <-time.After(patience):
+		t.Fatal("client did not connect")
+	}
+}
+
 // join connects a client and waits until both ends are up.
 func join(t testing.TB, e *Engine, h *recorder, role Role, cfg clientConfig) (*client, *Peer, Answer) {
 	t.Helper()
@@ -351,11 +361,7 @@ func join(t testing.TB, e *Engine, h *recorder, role Role, cfg clientConfig) (*c
 		t.Fatal(err)
 	}
 	c.answer(t, answer.SDP)
-	select {
-	case <-c.up:
-	case <-time.After(patience):
-		t.Fatal("client did not connect")
-	}
+	c.awaitUp(t)
 	h.wait(t, "link up", h.linkIs(codec.LinkUp))
 	return c, p, answer
 }

@@ -389,6 +389,7 @@ func TestUndeclaredStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.answer(t, answer.SDP)
+			c.awaitUp(t)
 			h.wait(t, "link up", h.linkIs(codec.LinkUp))
 			id := p.plan.lines[0].ext.mid
 			for i := range 5 {

@@ -156,6 +156,7 @@ func (p *Peer) receiveReport(b *rtcp.ReceptionReport) bool {
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
 	path := &p.out.path
+	p.counts.queueDelay.Store(int64(p.out.pacer.queueDelay(codec.Now())))
 	if p.out.closed || !path.receive(p.out.pacer, b, time.Now()) {
 		return false
 	}

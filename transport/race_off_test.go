@@ -1,0 +1,6 @@
+//go:build !race
+
+package transport
+
+// raceDetector says that sync.Pool forgets at random.
+const raceDetector = false
