@@ -45,7 +45,7 @@ func (n notModified) GetHeaders() http.Header {
 
 // check returns notModified when the client has the document already.
 func (c ReadIf) check(tag string) error {
-	if listed(c.IfNoneMatch, tag, func(t string) string { return t }) {
+	if listed(c.IfNoneMatch, tag, wholeTag) {
 		return notModified{tag}
 	}
 	return nil
@@ -53,14 +53,12 @@ func (c ReadIf) check(tag string) error {
 
 // check returns 412 when a write's condition does not hold. tag is empty when
 // the resource does not exist.
-func (c WriteIf) check(tag string) error { return checkMatch(c.IfMatch, c.IfNoneMatch, tag) }
-
-func checkMatch(ifMatch, ifNoneMatch, tag string) error {
+func (c WriteIf) check(tag string) error {
 	failed := byKind[mixer.Precondition]
-	if ifMatch != "" && (tag == "" || !listed(ifMatch, tag, wantedHalf)) {
+	if c.IfMatch != "" && (tag == "" || !listed(c.IfMatch, tag, wantedHalf)) {
 		return failed.problem("If-Match: read the resource again")
 	}
-	if ifNoneMatch != "" && tag != "" && listed(ifNoneMatch, tag, func(t string) string { return t }) {
+	if c.IfNoneMatch != "" && tag != "" && listed(c.IfNoneMatch, tag, wholeTag) {
 		return failed.problem("If-None-Match: the resource exists")
 	}
 	return nil
@@ -78,6 +76,8 @@ func listed(header, tag string, part func(string) string) bool {
 	}
 	return false
 }
+
+func wholeTag(tag string) string { return tag }
 
 func wantedHalf(tag string) string {
 	wanted, _, _ := strings.Cut(strings.Trim(tag, `"`), "-")

@@ -109,7 +109,7 @@ func (s *Server) take(doc document, into any, current document, lasting []string
 		faults = s.outOfRange(doc, schema)
 	}
 	for _, name := range lasting {
-		if sent, ok := doc[name]; ok && sent != nil && current != nil && !reflect.DeepEqual(sent, current[name]) {
+		if sent, ok := doc[name]; ok && sent != nil && current != nil && !unchanged(sent, current[name]) {
 			faults = append(faults, Fault{Pointer: "#/" + name, Detail: "cannot be changed"})
 		}
 	}
@@ -125,6 +125,22 @@ func (s *Server) take(doc document, into any, current document, lasting []string
 		return invalid("", Fault{Pointer: "#", Detail: "some number is out of range"})
 	}
 	return nil
+}
+
+// unchanged reports whether what was sent says nothing new: of an object, some
+// of the fields will do.
+func unchanged(sent, current any) bool {
+	fields, ok := sent.(document)
+	if !ok {
+		return reflect.DeepEqual(sent, current)
+	}
+	now, _ := current.(document)
+	for name, value := range fields {
+		if !unchanged(value, now[name]) {
+			return false
+		}
+	}
+	return true
 }
 
 // unknown lists the fields that the schema does not have. Names are compared

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -203,10 +204,10 @@ func joinRequest(rawQuery string) (req mixer.JoinRequest, err error) {
 	if req.Name, detail = cleanName(query.Get("name")); detail != "" {
 		faults = append(faults, Fault{Parameter: "name", Detail: detail})
 	}
-	for name, values := range query {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if !slices.Contains(joinParameters, name) {
 			faults = append(faults, Fault{Parameter: clip(name), Detail: "unknown; known are " + strings.Join(joinParameters, ", ")})
-		} else if len(values) > 1 {
+		} else if len(query[name]) > 1 {
 			faults = append(faults, Fault{Parameter: name, Detail: "given more than once"})
 		}
 		if len(faults) >= maxFaults {
@@ -296,7 +297,7 @@ func noContent(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func ok(w http.ResponseWriter, _ *http.Request) error {
+func emptyOK(w http.ResponseWriter, _ *http.Request) error {
 	w.WriteHeader(http.StatusOK)
 	return nil
 }

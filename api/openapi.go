@@ -81,7 +81,7 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 	s.raw(huma.Operation{
 		OperationID: "whep-head", Method: http.MethodHead, Path: "/whep/{room}", Summary: "Whether this is a WHEP endpoint",
 		Parameters: []*huma.Param{room}, Responses: map[string]*huma.Response{"200": {Description: "Always"}},
-	}, static(Public), ok)
+	}, static(Public), emptyOK)
 
 	const session = "/v1/sessions/{secret}"
 	secret := pathParam("secret", "From the Location of a join")
@@ -118,7 +118,7 @@ func fixed(w http.ResponseWriter, r *http.Request, mediaType string, body []byte
 	h := w.Header()
 	h.Set("ETag", tag)
 	h.Set("Cache-Control", "no-cache")
-	if listed(r.Header.Get("If-None-Match"), tag, func(t string) string { return t }) {
+	if listed(r.Header.Get("If-None-Match"), tag, wholeTag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}

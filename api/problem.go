@@ -151,6 +151,7 @@ func kinds() []kind {
 // problem makes a Problem of kind k.
 func (k kind) problem(detail string, faults ...Fault) *Problem {
 	p := &Problem{Type: "/docs#" + k.code, Title: k.title, Status: k.status, Code: k.code, Detail: detail, Errors: faults}
+	p.with("Cache-Control", "no-store")
 	if k.retryAfter > 0 {
 		p.with("Retry-After", strconv.Itoa(k.retryAfter))
 	}

@@ -167,18 +167,14 @@ func (s *Server) getRoom(_ context.Context, in *roomRead) (*roomOutput, error) {
 }
 
 func (s *Server) createRoom(ctx context.Context, in *roomWrite) (*roomOutput, error) {
+	tag := ""
 	if room, err := s.rooms.Room(mixer.RoomID(in.Room)); err == nil {
-		if err := in.check(roomOf(room.Info()).tag()); err != nil {
-			return nil, err
-		}
-	} else if err := in.check(""); err != nil {
+		tag = roomOf(room.Info()).tag()
+	}
+	if err := in.check(tag); err != nil {
 		return nil, err
 	}
-	want := defaultRoom()
-	if err := s.put(ctx, &want, document{"id": in.Room}, "id"); err != nil {
-		return nil, problemOf(err)
-	}
-	rc, err := want.config(in.Room)
+	rc, err := s.newRoom(ctx, in.Room)
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +185,15 @@ func (s *Server) createRoom(ctx context.Context, in *roomWrite) (*roomOutput, er
 	return created(room), nil
 }
 
+// newRoom reads the body as a room that is to be made.
+func (s *Server) newRoom(ctx context.Context, id string) (mixer.RoomConfig, error) {
+	want, err := s.wantedRoom(ctx, s.put, document{"id": id}, "id")
+	if err != nil {
+		return mixer.RoomConfig{}, err
+	}
+	return want.config(id)
+}
+
 func created(room *mixer.Room) *roomOutput {
 	body := roomOf(room.Info())
 	return &roomOutput{Tagged: tagged(body.tag()), Status: http.StatusCreated, Location: "/v1/rooms/" + body.ID, Body: body}
@@ -197,19 +202,12 @@ func created(room *mixer.Room) *roomOutput {
 func (s *Server) putRoom(ctx context.Context, in *roomWrite) (*roomOutput, error) {
 	room, err := s.rooms.Room(mixer.RoomID(in.Room))
 	if err == nil {
-		return s.changeRoom(ctx, room, in.WriteIf, func(want *Room, current document) error {
-			*want = defaultRoom()
-			return s.put(ctx, want, current, lastingRoom...)
-		})
+		return s.changeRoom(ctx, room, in.WriteIf, s.put)
 	}
 	if err := in.check(""); err != nil {
 		return nil, err
 	}
-	want := defaultRoom()
-	if err := s.put(ctx, &want, document{"id": in.Room}, "id"); err != nil {
-		return nil, s.told(ctx, err)
-	}
-	rc, err := want.config(in.Room)
+	rc, err := s.newRoom(ctx, in.Room)
 	if err != nil {
 		return nil, err
 	}
@@ -220,11 +218,7 @@ func (s *Server) putRoom(ctx context.Context, in *roomWrite) (*roomOutput, error
 	case isNew:
 		return created(room), nil
 	}
-	// Somebody else was faster: set it then.
-	return s.changeRoom(ctx, room, in.WriteIf, func(w *Room, current document) error {
-		*w = defaultRoom()
-		return s.put(ctx, w, current, lastingRoom...)
-	})
+	return s.changeRoom(ctx, room, in.WriteIf, s.put) // somebody else was faster
 }
 
 func (s *Server) patchRoom(ctx context.Context, in *roomWrite) (*roomOutput, error) {
@@ -232,14 +226,28 @@ func (s *Server) patchRoom(ctx context.Context, in *roomWrite) (*roomOutput, err
 	if err != nil {
 		return nil, err
 	}
-	return s.changeRoom(ctx, room, in.WriteIf, func(want *Room, current document) error {
-		*want = defaultRoom()
-		return s.patch(ctx, want, current, lastingRoom...)
-	})
+	return s.changeRoom(ctx, room, in.WriteIf, s.patch)
 }
 
-// changeRoom lets read make what is wanted of the present document, and sets it.
-func (s *Server) changeRoom(ctx context.Context, room *mixer.Room, when WriteIf, read func(*Room, document) error) (*roomOutput, error) {
+// reading is Server.put or Server.patch.
+type reading func(ctx context.Context, into any, current document, lasting ...string) error
+
+// wantedRoom reads the body as a room; the error is a Problem.
+func (s *Server) wantedRoom(ctx context.Context, read reading, current document, lasting ...string) (Room, error) {
+	want := defaultRoom()
+	if err := read(ctx, &want, current, lasting...); err != nil {
+		return Room{}, s.told(ctx, err)
+	}
+	name, fault := cleanName(want.Name)
+	if fault != "" {
+		return Room{}, invalid("", Fault{Pointer: "#/name", Detail: fault})
+	}
+	want.Name = name
+	return want, nil
+}
+
+// changeRoom sets what the body makes of the present document.
+func (s *Server) changeRoom(ctx context.Context, room *mixer.Room, when WriteIf, read reading) (*roomOutput, error) {
 	now := roomOf(room.Info())
 	if err := when.check(now.tag()); err != nil {
 		return nil, err
@@ -248,9 +256,9 @@ func (s *Server) changeRoom(ctx context.Context, room *mixer.Room, when WriteIf,
 	if err != nil {
 		return nil, s.told(ctx, err)
 	}
-	var want Room
-	if err := read(&want, current); err != nil {
-		return nil, s.told(ctx, err)
+	want, err := s.wantedRoom(ctx, read, current, lastingRoom...)
+	if err != nil {
+		return nil, err
 	}
 	info, err := room.Update(ctx, want.patch())
 	if err != nil {

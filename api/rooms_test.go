@@ -88,6 +88,8 @@ func TestRoomPatch(t *testing.T) {
 		t.Errorf("null is the default, got %d", room.MaxParticipants)
 	}
 	f.do("PATCH", "/v1/rooms/r", `{"canvas":null}`).want(t, 200)
+	f.do("PUT", "/v1/rooms/r", `{"canvas":{"width":1280}}`).want(t, 200) // says nothing new
+	f.do("PUT", "/v1/rooms/r", `{"canvas":{"width":1278}}`).problem(t, 422, "invalid")
 	f.do("PATCH", "/v1/rooms/none", `{}`).problem(t, 404, "no-such-room")
 }
 

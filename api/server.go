@@ -30,7 +30,8 @@ type Config struct {
 	Rooms *mixer.Manager
 	// Engine connects clients. The caller owns and runs it.
 	Engine *transport.Engine
-	// Recordings are listed and downloaded from here; nil serves none.
+	// Recordings are listed and downloaded from here; nil serves none. (A nil
+	// *record.Store in it is not nil: leave the field out.)
 	Recordings Recordings
 	// Authorizer decides who may. Defaults to [Keyless] with Origins.
 	Authorizer Authorizer

@@ -254,8 +254,8 @@ func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := checkMatch(r.Header.Get("If-Match"), r.Header.Get("If-None-Match"), x.etag); err != nil {
-		return err
+	if match := r.Header.Get("If-Match"); match != "" && !listed(match, x.etag, wholeTag) {
+		return byKind[mixer.Precondition].problem("If-Match: the session has another ETag")
 	}
 	s.sessions.end(x, nil)
 	x.Leave(nil)
