@@ -161,3 +161,17 @@ func BenchmarkRoomOfViewers(b *testing.B) {
 	b.ReportMetric(used.Seconds()/time.Since(began).Seconds()/viewers*1000, "millicores/viewer")
 	b.ReportMetric(float64(used)/float64(packets), "cpu-ns/packet")
 }
+
+// BenchmarkAccept is what an answer to a browser costs, and its peer's end.
+func BenchmarkAccept(b *testing.B) {
+	e := startEngine(b, Config{})
+	offer := Offer{SDP: readOffer(b, "chromium-participant"), Epoch: time.Now(), Handler: dropAll{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		p, _, err := e.Accept(context.Background(), offer)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Close()
+	}
+}

@@ -13,7 +13,7 @@ import (
 	"mixdown/codec"
 )
 
-// sink is a Handler that drops what it gets.
+// dropAll is a Handler that keeps nothing.
 type dropAll struct{}
 
 func (dropAll) WriteAudio(f *codec.EncodedFrame)                   { f.Release() }
@@ -256,5 +256,46 @@ func BenchmarkInbound(b *testing.B) {
 		if _, err := sound.Write(buf); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// nowhere is a webrtc.TrackLocalWriter that sends nothing.
+type nowhere struct{}
+
+func (nowhere) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+	return h.MarshalSize() + len(payload), nil
+}
+func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
+
+// TestOutboundAllocations: what a frame costs from WriteVideo to SRTP.
+func TestOutboundAllocations(t *testing.T) {
+	p := offlinePeer(t, dropAll{})
+	defer p.in.close()
+	defer p.out.close()
+	p.out.audio, p.out.video = &outTrack{writer: nowhere{}}, &outTrack{writer: nowhere{}}
+	p.out.pacer.setTarget(1_000_000_000)
+	p.connected.Store(true)
+	a, v := audioFrame(0), videoFrame(0, true, 6000)
+	defer a.Release()
+	defer v.Release()
+	send := func() {
+		// Nobody else sees these frames: their time may go on.
+		a.PTS += codec.FrameDuration
+		v.PTS += codec.FrameDuration
+		p.WriteAudio(a)
+		if verdict := p.WriteVideo(v); verdict != codec.Sent {
+			t.Fatal(verdict)
+		}
+		for p.send() < time.Second {
+		}
+	}
+	for range 200 {
+		send()
+	}
+	if n := testing.AllocsPerRun(500, send); n > 0 {
+		t.Errorf("%v allocations for a packet of sound and a picture", n)
+	}
+	if s := p.Stats(); s.SentPackets != 701*7 {
+		t.Errorf("%d packets were sent, want %d", s.SentPackets, 701*7)
 	}
 }
