@@ -115,11 +115,15 @@ func (r *Room) wake() {
 	}
 }
 
-// do runs f on the control loop and waits for it.
+// do runs f on the control loop, publishes what it changed, and waits for both.
 func (r *Room) do(ctx context.Context, op string, f func() error) error {
 	result := make(chan error, 1)
 	select {
-	case r.commands <- func() { result <- f() }:
+	case r.commands <- func() {
+		err := f()
+		r.publish() // before the answer: who asked sees what he did
+		result <- err
+	}:
 	case <-r.done:
 		return &Error{Op: op, Kind: Gone, Room: r.Info().ID, Err: errRoomEnded}
 	case <-ctx.Done():
@@ -340,7 +344,6 @@ func (r *Room) Update(ctx context.Context, patch RoomPatch) (RoomInfo, error) {
 			return err
 		}
 		r.room = rc
-		r.publish()
 		return nil
 	})
 	return r.Info(), err
