@@ -22,7 +22,6 @@ import (
 // file. The file is strict: an unknown key, a key given twice or a value that
 // is a mapping is an error that says where.
 type configFile struct {
-	loaded bool
 	values map[string]any
 }
 
@@ -37,13 +36,7 @@ const maxConfigBytes = 1 << 20
 func (f *configFile) Validate(*kong.Application) error { return nil }
 
 // Resolve implements kong.Resolver: nil leaves the flag as it is.
-func (f *configFile) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	if !f.loaded {
-		f.loaded = true
-		if err := f.load(ctx); err != nil {
-			return nil, err
-		}
-	}
+func (f *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, env := range flag.Envs {
 		if _, ok := os.LookupEnv(env); ok {
 			return nil, nil
@@ -52,6 +45,7 @@ func (f *configFile) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (
 	return f.values[flag.Name], nil
 }
 
+// load reads the file that the command line or the environment names.
 func (f *configFile) load(ctx *kong.Context) error {
 	known := make(map[string]bool)
 	path := ""

@@ -100,9 +100,9 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 }
 
 // open fills in what is sent, and returns what closes devices.
-func (c *joinCmd) open(config *client.Config) (closeAll func(), err error) {
+func (c *joinCmd) open(config *client.Config) (_ func(), err error) {
 	var closers []func() error
-	closeAll = func() {
+	closeAll := func() {
 		for _, f := range closers {
 			_ = f() // nothing is lost when a device does not close
 		}

@@ -90,12 +90,13 @@ func run(ctx context.Context, args []string, s streams) int {
 }
 
 func newParser(c *commands, s streams) (*kong.Kong, error) {
+	file := &configFile{}
 	return kong.New(c,
 		kong.Name("mixdown"),
 		kong.Description("A conference server that sends everybody one picture and one sound."),
 		kong.Writers(s.Out, s.Err),
 		kong.DefaultEnvars("MIXDOWN"),
-		kong.Resolvers(&configFile{}),
+		kong.Resolvers(file), kong.Bind(file),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 }

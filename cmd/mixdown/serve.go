@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"runtime"
 	"time"
+
+	"github.com/alecthomas/kong"
 )
 
 // serveCmd is the flags of `mixdown serve`.
@@ -27,6 +29,9 @@ type serveCmd struct {
 
 // adminOff is the value of --admin that opens no socket.
 const adminOff = "off"
+
+// BeforeResolve is called by kong once flags and environment are known.
+func (c *serveCmd) BeforeResolve(ctx *kong.Context, file *configFile) error { return file.load(ctx) }
 
 // Validate is called by kong after parsing. Its errors say how to do it right.
 func (c *serveCmd) Validate() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
@@ -25,9 +26,14 @@ const clipCount = 16
 // soundSeconds is the length of a participant's loop of sound.
 const soundSeconds = 30
 
-// toneOf returns the i-th participant's tone: whole numbers of Hz, so that
-// loops have no seam, in the telephone band, and no one a harmonic of another.
-func toneOf(i int) float64 { return float64(307 + 101*i) }
+// toneOf returns the i-th participant's tone in Hz: a whole number of cycles in
+// a loop, so that it has no seam, and anywhere in the telephone band. Order
+// would do harm: coding noise is full of sums and differences of the tones, and
+// with even spacing (or the golden ratio's) they fall exactly on others.
+func toneOf(i int) float64 {
+	f := rand.New(rand.NewPCG(uint64(i), 0x746f6e65)).Float64()
+	return math.Round((300+2700*f)*soundSeconds) / soundSeconds
+}
 
 // member is one participant of the benchmark.
 type member struct {
@@ -133,37 +139,26 @@ func (m *member) connected(ctx context.Context, timeout time.Duration) error {
 	}
 }
 
-// rejection decodes what the member heard and returns, in dB, how far its own
-// tone lies below the median of the others' that are heard. ok is false when
-// there is nothing to compare.
-func (m *member) rejection(talkers int) (db float64, ok bool, err error) {
+// ownTone is how much of himself a talker hears.
+type ownTone struct {
+	// belowDB is how far his own tone lies below the median of the others'
+	// that are heard, aboveNoiseDB how far above the coding noise beside it:
+	// where that is nothing, belowDB is limited by Opus, not by the mix.
+	belowDB, aboveNoiseDB float64
+}
+
+// judge decodes what the member heard. ok is false when there is nothing to
+// compare.
+func (m *member) judge(talkers int) (o ownTone, ok bool, err error) {
 	if !m.talks || talkers < 2 || len(m.heard) < 100 {
-		return 0, false, nil
+		return o, false, nil
 	}
-	slices.SortFunc(m.heard, func(a, b heardPacket) int { return int(a.seq - b.seq) })
-	dec, err := opus.NewDecoder()
+	pcm, err := m.decode()
 	if err != nil {
-		return 0, false, err
+		return o, false, err
 	}
-	defer dec.Close()
-	var pcm []int16
-	var buf [codec.MaxPacketSamples]int16
-	last := m.heard[0].seq - 1
-	for _, p := range m.heard {
-		for ; last+1 < p.seq && p.seq-last < 50; last++ {
-			if err := dec.Conceal(buf[:codec.FrameSamples]); err != nil {
-				return 0, false, err
-			}
-			pcm = append(pcm, buf[:codec.FrameSamples]...)
-		}
-		last = p.seq
-		n, err := dec.Decode(p.data, buf[:])
-		if err != nil {
-			return 0, false, fmt.Errorf("participant %d received what is no Opus: %w", m.index+1, err)
-		}
-		pcm = append(pcm, buf[:n]...)
-	}
-	hz := []float64{toneOf(m.index)}
+	own := toneOf(m.index)
+	hz := []float64{own}
 	for i := range talkers {
 		if i != m.index {
 			hz = append(hz, toneOf(i))
@@ -172,10 +167,37 @@ func (m *member) rejection(talkers int) (db float64, ok bool, err error) {
 	levels := tone.LevelsDB(pcm, hz)
 	others := slices.DeleteFunc(slices.Clone(levels[1:]), func(l float64) bool { return l < unheardDB })
 	if len(others) == 0 {
-		return math.Inf(-1), true, nil // silence is no proof
+		return o, true, fmt.Errorf("participant %d heard none of the others' tones", m.index+1)
 	}
 	slices.Sort(others)
-	return others[len(others)/2] - levels[0], true, nil
+	return ownTone{others[len(others)/2] - levels[0], levels[0] - tone.NoiseDB(pcm, own)}, true, nil
+}
+
+// decode turns what was heard into sound; what was lost is concealed.
+func (m *member) decode() (pcm []int16, err error) {
+	slices.SortFunc(m.heard, func(a, b heardPacket) int { return int(a.seq - b.seq) })
+	dec, err := opus.NewDecoder()
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	var buf [codec.MaxPacketSamples]int16
+	last := m.heard[0].seq - 1
+	for _, p := range m.heard {
+		for ; last+1 < p.seq && p.seq-last < 50; last++ {
+			if err := dec.Conceal(buf[:codec.FrameSamples]); err != nil {
+				return nil, err
+			}
+			pcm = append(pcm, buf[:codec.FrameSamples]...)
+		}
+		last = p.seq
+		n, err := dec.Decode(p.data, buf[:])
+		if err != nil {
+			return nil, fmt.Errorf("participant %d received what is no Opus: %w", m.index+1, err)
+		}
+		pcm = append(pcm, buf[:n]...)
+	}
+	return pcm, nil
 }
 
 // unheardDB is the level below which a tone was not in the mix at all: only so

@@ -37,10 +37,11 @@ type Result struct {
 	Healthy Group  `json:"healthy"`
 	Poor    *Group `json:"poor,omitempty"`
 
-	// OwnTone is how far each talker's own tone lies below the others' in what
-	// he hears, in dB: the worst and the median. 0 without two talkers.
-	OwnToneWorstDB  float64 `json:"ownToneWorstDb"`
-	OwnToneMedianDB float64 `json:"ownToneMedianDb"`
+	// OwnToneBelowDB is how far each talker's own tone lies below the others'
+	// in what he hears; OwnToneAboveNoiseDB how far above the coding noise
+	// beside it, which is what bounds the former. 0 without two talkers.
+	OwnToneBelowDB      MinMedian `json:"ownToneBelowDb"`
+	OwnToneAboveNoiseDB MinMedian `json:"ownToneAboveNoiseDb"`
 
 	// WitnessLate is how often the machine was late by itself.
 	WitnessLate    int     `json:"witnessLate"`
@@ -227,20 +228,17 @@ func view(d series, seconds float64) *ServerView {
 
 // judgeSound fills in the own tones; it decodes, so it comes last.
 func (r *Result) judgeSound(members []*member, talkers int) error {
-	var all []float64
+	var below, above []float64
 	for _, m := range members {
-		db, ok, err := m.rejection(talkers)
+		o, ok, err := m.judge(talkers)
 		if err != nil {
 			return err
 		}
 		if ok {
-			all = append(all, db)
+			below, above = append(below, o.belowDB), append(above, o.aboveNoiseDB)
 		}
 	}
-	if len(all) > 0 {
-		s := minMedian(all)
-		r.OwnToneWorstDB, r.OwnToneMedianDB = s.Min, s.Median
-	}
+	r.OwnToneBelowDB, r.OwnToneAboveNoiseDB = minMedian(below), minMedian(above)
 	return nil
 }
 
@@ -261,11 +259,6 @@ func ms(d time.Duration) float64 { return math.Round(float64(d)/1e4) / 100 }
 
 // JSON writes the result as one object.
 func (r *Result) JSON(w io.Writer) error {
-	if math.IsInf(r.OwnToneWorstDB, 0) || math.IsInf(r.OwnToneMedianDB, 0) {
-		c := *r
-		c.OwnToneWorstDB, c.OwnToneMedianDB = 0, 0
-		r = &c
-	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
@@ -292,8 +285,9 @@ func (r *Result) Table(w io.Writer) {
 	if r.Poor != nil {
 		r.Poor.table(p, "poor ")
 	}
-	if r.OwnToneWorstDB != 0 {
-		p("own tone", "%.0f dB below the others' at worst, %.0f dB in the middle", r.OwnToneWorstDB, r.OwnToneMedianDB)
+	if r.OwnToneBelowDB != (MinMedian{}) {
+		p("own tone", "%.1f dB below the others' at worst, %.1f in the middle; above the coding noise beside it by %.1f dB in the middle, %.1f at worst",
+			r.OwnToneBelowDB.Min, r.OwnToneBelowDB.Median, r.OwnToneAboveNoiseDB.Median, r.OwnToneAboveNoiseDB.Max)
 	}
 	p("clients", "%.3f cores; the machine was late %d times, by %.1f ms at most", r.ClientCores, r.WitnessLate, r.WitnessWorstMs)
 }

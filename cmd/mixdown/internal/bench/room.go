@@ -55,8 +55,9 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// tailSeconds is how much of what everybody heard is decoded for tones.
-const tailSeconds = 20
+// tailSeconds is how much of what everybody heard is decoded for tones at most.
+// The longer, the less coding noise there is in a tone's bin.
+const tailSeconds = 60
 
 // Room runs one measurement. It takes Duration and half a minute more.
 func Room(ctx context.Context, cfg Config) (*Result, error) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/cmplx"
+	"slices"
 	"time"
 
 	"mixdown/cmd/mixdown/internal/clip"
@@ -119,31 +121,46 @@ func (v *voice) read(dst []int16) error {
 }
 
 // LevelsDB returns how loud each frequency is in pcm (48 kHz), in dB relative
-// to a sine of full scale. It uses Goertzel's algorithm under a Hann window, so
-// that loud neighbours 4/T away (T the length of pcm) do not leak in.
+// to a sine of full scale: one bin of a Fourier transform under a Hann window,
+// so that loud neighbours 4/T away (T the length of pcm) do not leak in.
 func LevelsDB(pcm []int16, hz []float64) []float64 {
-	levels := make([]float64, len(hz))
-	window := make([]float64, len(pcm))
-	for i := range window {
-		window[i] = 0.5 - 0.5*math.Cos(2*math.Pi*float64(i)/float64(len(pcm)))
+	windowed := make([]float64, len(pcm))
+	for i, s := range pcm {
+		windowed[i] = float64(s) * (0.5 - 0.5*math.Cos(2*math.Pi*float64(i)/float64(len(pcm))))
 	}
+	levels := make([]float64, len(hz))
 	for j, f := range hz {
-		// Written with the phase reduced each step instead of the usual
-		// recurrence, whose rounding grows over 500,000 samples.
-		step := 2 * math.Pi * f / codec.SampleRate
-		var re, im, phase float64
-		for i, s := range pcm {
-			v := float64(s) * window[i]
-			sin, cos := math.Sincos(phase)
-			re += v * cos
-			im += v * sin
-			if phase += step; phase > 2*math.Pi {
-				phase -= 2 * math.Pi
+		turn := cmplx.Rect(1, 2*math.Pi*f/codec.SampleRate)
+		var sum complex128
+		for start := 0; start < len(windowed); start += block {
+			// The phase is set anew for each block: a million multiplications
+			// would carry the rounding away.
+			at := math.Mod(f*float64(start)/codec.SampleRate, 1)
+			phase := cmplx.Rect(1, 2*math.Pi*at)
+			for _, v := range windowed[start:min(start+block, len(windowed))] {
+				sum += complex(v*real(phase), v*imag(phase))
+				phase *= turn
 			}
 		}
 		// The window's mean is 1/2, a sine's correlation 1/2.
-		amplitude := math.Hypot(re, im) * 4 / float64(len(pcm)) / 32767
+		amplitude := cmplx.Abs(sum) * 4 / float64(len(pcm)) / 32767
 		levels[j] = 20 * math.Log10(max(amplitude, 1e-9))
 	}
 	return levels
+}
+
+const block = 1024
+
+// NoiseDB returns the level beside a frequency: the median of a few bins on
+// both sides, near enough to have the same noise, too far away for the tone
+// itself.
+func NoiseDB(pcm []int16, hz float64) float64 {
+	bin := codec.SampleRate / float64(len(pcm))
+	var beside []float64
+	for k := 6; k <= 26; k += 5 {
+		beside = append(beside, hz-float64(k)*bin, hz+float64(k)*bin)
+	}
+	levels := LevelsDB(pcm, beside)
+	slices.Sort(levels)
+	return levels[len(levels)/2]
 }

@@ -1,0 +1,117 @@
+# make run     build and start the server on this machine
+# make test    everything that CI runs
+# make check   the quick inner loop: format, vet, lint, tests
+# make build   bin/mixdown
+# make bench   what a room costs (see the README)
+# make fuzz    fuzz every parser, FUZZTIME each
+# make clips   real pictures and speech for tests and bench, into .cache/clips
+# make e2e     browser tests
+# make deps    install what is missing (Debian, Ubuntu)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# dynamic: mediadevices would link a libopus of its own otherwise.
+# nolibopusfile: hraban/opus would need libopusfile, for a reader nobody uses.
+TAGS := dynamic,nolibopusfile
+export GOFLAGS := -buildvcs=false -tags=$(TAGS)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+STATICCHECK_VERSION := v0.7.0
+GO_DIRS := api cmd codec mixer transport web
+
+# A static binary needs the libraries' archives; a microphone needs dlopen,
+# which static binaries do not have. STATIC=0 gives a dynamic one with microphone.
+archive = $(wildcard $(shell $(or $(CC),cc) -print-file-name=$(1).a 2>/dev/null))
+STATIC ?= $(if $(and $(call archive,libvpx),$(call archive,libopus),$(call archive,libyuv)),1,0)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+ifeq ($(STATIC),1)
+BUILD_FLAGS := -tags=$(TAGS),netgo,osusergo,nomicrophone -ldflags='$(LDFLAGS) -linkmode external -extldflags "-static"'
+else
+BUILD_FLAGS := -ldflags='$(LDFLAGS)'
+endif
+
+BUILD_PACKAGES := build-essential pkg-config libvpx-dev libopus-dev libyuv-dev fonts-noto-cjk fonts-noto-color-emoji fonts-dejavu-core
+TEST_PACKAGES := ffmpeg chromium
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: run build test check deps deps-test clips lint vet unit race fuzz fuzz-smoke e2e bench clean
+
+run: build
+	bin/mixdown serve
+
+build: deps
+	@mkdir -p bin
+	go build -trimpath $(BUILD_FLAGS) -o bin/mixdown ./cmd/mixdown
+	@[ "$(STATIC)" = 1 ] || echo "bin/mixdown is linked dynamically: it needs libvpx, libopus and libyuv where it runs"
+
+test: deps deps-test clips lint race fuzz-smoke e2e
+
+check: deps clips lint unit
+
+# $(call install,PACKAGES): asks apt only when something is missing.
+define install
+	@missing=$$(for p in $(1); do dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		command -v apt-get >/dev/null || { echo "missing:" $$missing "(no apt-get here: install them by hand)"; exit 1; }; \
+		$(SUDO) apt-get -qq update; \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install --no-install-recommends -y $$missing; \
+	fi
+endef
+
+deps:
+	@command -v go >/dev/null || { echo "Go is missing: https://go.dev/dl/ (version in go.mod)"; exit 1; }
+	$(call install,$(BUILD_PACKAGES))
+
+deps-test: deps
+	$(call install,$(TEST_PACKAGES))
+	@command -v npm >/dev/null || { $(SUDO) apt-get -qq update; $(SUDO) apt-get -qq install --no-install-recommends -y nodejs npm; }
+
+clips:
+	@cmd/mixdown/testdata/fetch-clips.sh
+
+vet:
+	@out=$$(gofmt -l $(GO_DIRS)); [ -z "$$out" ] || { echo "not gofmt'ed:"; echo "$$out"; exit 1; }
+	go vet ./...
+
+lint: vet .cache/bin/staticcheck
+	@if [ -s .cache/bin/staticcheck ]; then echo staticcheck ./...; .cache/bin/staticcheck -tags $(TAGS) ./...; \
+	else echo "staticcheck $(STATICCHECK_VERSION) could not be had: only go vet was run"; fi
+
+# An empty file says that it cannot be had here.
+.cache/bin/staticcheck:
+	@mkdir -p .cache/bin
+	@GOFLAGS= GOBIN=$(CURDIR)/.cache/bin go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) || touch $@
+
+unit:
+	go test ./...
+
+race:
+	go test -race ./...
+
+# Every fuzz target there is, each for a while. Corpora run with the unit tests.
+fuzz:
+	@grep -rlE --include='*_test.go' '^func Fuzz' $(GO_DIRS) | sort | while read -r file; do \
+		for target in $$(grep -oE '^func Fuzz[A-Za-z0-9_]*' $$file | cut -d' ' -f2); do \
+			echo "fuzz ./$$(dirname $$file) $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+		done; \
+	done
+
+fuzz-smoke:
+	@$(MAKE) fuzz FUZZTIME=3s
+
+e2e: deps-test build clips web/e2e/node_modules/.package-lock.json
+	cd web/e2e && npm test
+
+web/e2e/node_modules/.package-lock.json: web/e2e/package-lock.json
+	cd web/e2e && npm ci --no-audit --no-fund
+	@touch $@
+
+bench: build clips
+	bin/mixdown bench room --participants 9 --talkers 9
+	bin/mixdown bench room --participants 9 --talkers 2
+
+clean:
+	rm -rf bin .cache
