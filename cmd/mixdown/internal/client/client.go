@@ -421,3 +421,11 @@ func (c *Client) sendReports(ctx context.Context, pc *webrtc.PeerConnection) {
 		}
 	}
 }
+
+// Quiesce takes the callbacks away: when it returns, none is running, and none
+// will be called again. Counting goes on.
+func (c *Client) Quiesce() {
+	c.recv.mu.Lock()
+	defer c.recv.mu.Unlock()
+	c.recv.mu.onAudio, c.recv.mu.onVideo = nil, nil
+}

@@ -11,19 +11,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image"
 	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/mediadevices"
+	mediacodec "github.com/pion/mediadevices/pkg/codec"
 	_ "github.com/pion/mediadevices/pkg/driver/camera" // finds /dev/video*; harmless without
 	"github.com/pion/mediadevices/pkg/frame"
 	"github.com/pion/mediadevices/pkg/prop"
 	"github.com/pion/mediadevices/pkg/wave"
+	"github.com/pion/webrtc/v4"
 
 	"mixdown/cmd/mixdown/internal/clip"
+	"mixdown/cmd/mixdown/internal/mediaencoder"
 	"mixdown/codec"
 	"mixdown/codec/opus"
 	"mixdown/codec/vp8"
@@ -133,7 +135,9 @@ func OpenCamera(cfg CameraConfig) (*Camera, error) {
 	if cfg.BitrateBps == 0 {
 		cfg.BitrateBps = 500_000
 	}
+	selector := mediadevices.NewCodecSelector(mediadevices.WithVideoEncoders(&mediaencoder.VP8{BitrateBps: cfg.BitrateBps}))
 	stream, err := mediadevices.GetUserMedia(mediadevices.MediaStreamConstraints{
+		Codec: selector,
 		Video: func(c *mediadevices.MediaTrackConstraints) {
 			c.Width, c.Height = prop.Int(cfg.Width), prop.Int(cfg.Height)
 			c.FrameRate = prop.Float(cfg.FPS)
@@ -144,99 +148,39 @@ func OpenCamera(cfg CameraConfig) (*Camera, error) {
 		return nil, fmt.Errorf("no camera to be had (is there a /dev/video0 that this user may read?): %w", err)
 	}
 	track := stream.GetVideoTracks()[0].(*mediadevices.VideoTrack)
-	return &Camera{start(track, func(c *capture) error { return film(c, track, cfg) })}, nil
+	reader, err := track.NewEncodedReader(webrtc.MimeTypeVP8)
+	if err != nil {
+		return nil, errors.Join(err, track.Close())
+	}
+	return &Camera{start(track, func(c *capture) error { return film(c, reader) })}, nil
 }
 
-// film reads and encodes pictures until the track ends.
-func film(c *capture, track *mediadevices.VideoTrack, cfg CameraConfig) error {
-	frames := codec.NewVideoPool(64 << 20)
-	reader := track.NewReader(false)
-	var enc *vp8.Encoder
-	var width, height int
-	defer func() {
-		if enc != nil {
-			_ = enc.Close()
-		}
-	}()
-	begin := time.Now()
+// film reads coded pictures until the track ends.
+func film(c *capture, reader mediadevices.EncodedReadCloser) (err error) {
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	keys, _ := reader.Controller().(mediacodec.KeyFrameController)
 	for {
-		img, release, err := reader.Read()
+		if c.key.Swap(false) && keys != nil {
+			if err := keys.ForceKeyFrame(); err != nil {
+				return err
+			}
+		}
+		coded, release, err := reader.Read()
 		if err != nil {
 			return err
 		}
-		if c.ending.Load() {
-			release()
-			return io.EOF
+		head, err := vp8.ParseHeader(coded.Data)
+		if err == nil {
+			c.put(clip.Unit{Data: append([]byte(nil), coded.Data...), Key: head.Key})
 		}
-		picture, err := toI420(frames, img)
 		release()
 		if err != nil {
 			return err
 		}
-		if enc == nil || picture.Width != width || picture.Height != height {
-			if enc != nil {
-				_ = enc.Close()
-			}
-			width, height = picture.Width, picture.Height
-			enc, err = vp8.NewEncoder(codec.VideoEncoderConfig{Width: width, Height: height, FPS: cfg.FPS, BitrateBps: cfg.BitrateBps})
-			if err != nil {
-				picture.Release()
-				return err
-			}
-		}
-		coded, err := enc.Encode(picture, time.Since(begin), c.key.Swap(false))
-		picture.Release()
-		if errors.Is(err, codec.ErrDropped) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		c.put(clip.Unit{Data: append([]byte(nil), coded.Data...), Key: coded.Key})
-		coded.Release()
-	}
-}
-
-// toI420 copies a picture, cut to even sides.
-func toI420(frames *codec.VideoPool, img image.Image) (*codec.VideoFrame, error) {
-	src, ok := img.(*image.YCbCr)
-	if !ok {
-		return nil, fmt.Errorf("camera gives %T: want YCbCr", img)
-	}
-	// How far apart chroma samples lie in the source, per sample of ours.
-	var stepX, stepY int
-	switch src.SubsampleRatio {
-	case image.YCbCrSubsampleRatio420:
-		stepX, stepY = 1, 1
-	case image.YCbCrSubsampleRatio422:
-		stepX, stepY = 1, 2
-	case image.YCbCrSubsampleRatio444:
-		stepX, stepY = 2, 2
-	default:
-		return nil, fmt.Errorf("camera gives %v: want 4:2:0, 4:2:2 or 4:4:4", src.SubsampleRatio)
-	}
-	w, h := src.Rect.Dx()&^1, src.Rect.Dy()&^1
-	if w < 16 || h < 16 {
-		return nil, fmt.Errorf("camera gives %dx%d: want 16x16 or more", w, h)
-	}
-	dst, err := frames.Get(w, h)
-	if err != nil {
-		return nil, err
-	}
-	for y := range h {
-		copy(dst.Y[y*dst.StrideY:][:w], src.Y[y*src.YStride:])
-	}
-	for y := range h / 2 {
-		u, v := src.Cb[y*stepY*src.CStride:], src.Cr[y*stepY*src.CStride:]
-		if stepX == 1 {
-			copy(dst.U[y*dst.StrideUV:][:w/2], u)
-			copy(dst.V[y*dst.StrideUV:][:w/2], v)
-			continue
-		}
-		for x := range w / 2 {
-			dst.U[y*dst.StrideUV+x], dst.V[y*dst.StrideUV+x] = u[x*stepX], v[x*stepX]
+		if c.ending.Load() {
+			return io.EOF
 		}
 	}
-	return dst, nil
 }
 
 // Microphone is an open microphone. It implements client.Source.
