@@ -20,6 +20,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"mixdown/mixer"
+	"mixdown/mixer/video"
 	"mixdown/transport"
 )
 
@@ -227,7 +228,9 @@ const maxNameBytes = 256
 // cleanName brings a name into one form (NFC) and takes out what it must not
 // hold: controls, line breaks
 // and what turns the direction of the text around it (bidi embeddings,
-// overrides and isolates). fault says why the rest cannot be a name.
+// overrides and isolates). What is left is cut as labels are, to 64 graphemes
+// with 4 marks each: whoever lists participants shows what the picture shows.
+// fault says why the rest cannot be a name.
 func cleanName(s string) (name, fault string) {
 	if !utf8.ValidString(s) {
 		return "", "want UTF-8"
@@ -241,7 +244,7 @@ func cleanName(s string) (name, fault string) {
 	if len(name) > maxNameBytes {
 		return "", fmt.Sprintf("%d bytes: want at most %d", len(name), maxNameBytes)
 	}
-	return name, ""
+	return video.CleanName(name), ""
 }
 
 // clip shortens what a client sent before it is sent back.

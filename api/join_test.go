@@ -157,6 +157,9 @@ func TestNames(t *testing.T) {
 		{"\u1100\u1161", "가"},
 		{"a\nb\x00\u2028c", "abc"},
 		{"\u202egnp.exe\u2066", "gnp.exe"},
+		{"z" + strings.Repeat("\u0335", 100), "z" + strings.Repeat("\u0335", 4)},
+		{strings.Repeat("w", 200), strings.Repeat("w", 64)},
+		{"a\u200b\U000e0041b", "ab"},
 	} {
 		if got, fault := cleanName(c.in); got != c.want || fault != "" {
 			t.Errorf("cleanName(%q) = %q, %q", c.in, got, fault)
@@ -200,6 +203,11 @@ func TestCORS(t *testing.T) {
 		t.Error("a foreign origin is allowed")
 	}
 	f.join("/whip/r", "Origin", "http://evil.example").problem(t, 403, "foreign-page")
+	// A name that was bound to this machine claims to be our own page.
+	r = f.do("OPTIONS", "/whip/r", "", "Host", "evil.example:8080", "Origin", "http://evil.example:8080", "Access-Control-Request-Method", "POST")
+	if r.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Error("a rebound name is allowed")
+	}
 }
 
 func TestSession(t *testing.T) {
