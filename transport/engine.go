@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -108,6 +109,7 @@ type Engine struct {
 	closed  chan struct{} // closed by Close
 	gone    chan struct{} // closed when nothing is left
 	mux     ice.UDPMux    // set before running is closed
+	forged  atomic.Uint64 // see Forged
 
 	mu struct {
 		sync.Mutex
@@ -165,7 +167,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	logger := pionLog{e.cfg.Log}.NewLogger("mux")
 	muxes := make([]ice.UDPMux, 0, len(e.conns))
 	for _, c := range e.conns {
-		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: c, Logger: logger}))
+		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: &mediaSocket{c, &e.forged}, Logger: logger}))
 	}
 	e.mux = ice.NewMultiUDPMuxDefault(muxes...)
 	close(e.running)
@@ -234,6 +236,10 @@ func (e *Engine) Peers() int {
 	defer e.mu.Unlock()
 	return len(e.mu.peers)
 }
+
+// Forged returns how many datagrams were dropped because they held DTLS records
+// that anybody could have made, to end somebody's connection.
+func (e *Engine) Forged() uint64 { return e.forged.Load() }
 
 // reserve makes room for one more peer. After nil the caller calls release.
 func (e *Engine) reserve(ctx context.Context) error {
