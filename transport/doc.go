@@ -29,12 +29,12 @@
 //
 // Repairs (RFC 4588) are unwrapped here and given to the same assembler. What
 // the assembler wants of the sender (NACK, PLI), feedback and reports are sent
-// by the peer's own goroutine, so that no lock is held while writing.
+// by the dispatcher, so that no lock is held while writing.
 //
 // # The way out
 //
 //	Peer.WriteAudio, WriteVideo (lend, never block) -> pacer's bounded queues
-//	-> the peer's one goroutine: sound, then repairs, then video at the pace
+//	-> the dispatcher: sound, then repairs, then video at the pace
 //	   of the path; packets are cut and numbered at that moment
 //	-> SRTP -> ICE's selected pair -> sendto
 //
@@ -58,7 +58,8 @@
 //
 // A client that says goodbye (DTLS close_notify) is gone at once. Without
 // anything from it Feedback says LinkLost after 3 s, and the peer closes after
-// 8 s with [ErrVanished]. One that never connects is given up after 15 s. A peer
-// has one goroutine of ours (and about twenty of pion's), which also takes
-// everything down in the end; [Engine.Run] returns when all have.
+// 8 s with [ErrVanished]. One that never connects is given up after 15 s. Peers
+// share a few dispatchers and have no goroutine of ours (but about twenty of
+// pion's) until their end, when one takes everything down; [Engine.Run]
+// returns when all are gone.
 package transport

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,6 +112,10 @@ type Engine struct {
 	mux     ice.UDPMux    // set before running is closed
 	forged  atomic.Uint64 // see Forged
 
+	// dispatchers share the peers between them; accepted counts those.
+	dispatchers []*dispatcher
+	accepted    atomic.Uint64
+
 	mu struct {
 		sync.Mutex
 		started, closing bool
@@ -131,6 +136,10 @@ func New(cfg Config) (*Engine, error) {
 		cfg: cfg, running: make(chan struct{}), closed: make(chan struct{}), gone: make(chan struct{}),
 	}
 	e.mu.peers = make(map[*Peer]struct{})
+	// One can serve some two thousand viewers; half of the cores is for the codecs.
+	for range max(1, runtime.NumCPU()/2) {
+		e.dispatchers = append(e.dispatchers, newDispatcher())
+	}
 	if e.media, err = newMediaEngine(); err != nil {
 		return nil, err
 	}
@@ -170,6 +179,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: &mediaSocket{c, &e.forged}, Logger: logger}))
 	}
 	e.mux = ice.NewMultiUDPMuxDefault(muxes...)
+	for _, d := range e.dispatchers {
+		go d.run() // until stop, below
+	}
 	close(e.running)
 	e.mu.Unlock()
 
@@ -190,6 +202,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	for _, p := range peers {
 		<-p.Done()
+	}
+	for _, d := range e.dispatchers {
+		d.stop()
 	}
 	err := e.mux.Close() // also closes the sockets, which ends their readers
 	close(e.gone)
@@ -272,6 +287,11 @@ func (e *Engine) release(p *Peer) {
 		e.mu.peers[p] = struct{}{}
 	}
 	e.accepts.Done()
+}
+
+// dispatcher returns the one that serves the next peer.
+func (e *Engine) dispatcher() *dispatcher {
+	return e.dispatchers[e.accepted.Add(1)%uint64(len(e.dispatchers))]
 }
 
 func (e *Engine) forget(p *Peer) {

@@ -84,7 +84,8 @@ func (e *Engine) Accept(ctx context.Context, offer Offer) (*Peer, Answer, error)
 		return nil, Answer{}, err
 	}
 	e.release(p)
-	go p.run() // ends before Run does, which waits for Done
+	p.accepted.Store(true)
+	p.poke()
 	return p, answer, nil
 }
 
@@ -93,7 +94,9 @@ func (e *Engine) connect(ctx context.Context, plan *offerPlan, offer Offer) (*Pe
 	p := &Peer{
 		engine: e, cfg: &e.cfg, log: e.cfg.Log, handler: offer.Handler, plan: plan,
 		epoch: offer.Epoch, cname: offer.CNAME,
-		wake: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{}),
+		dispatcher: e.dispatcher(), deadlineIndex: -1,
+		ending: make(chan struct{}), done: make(chan struct{}),
+		link: linkWatch{deadline: codec.Now() + e.cfg.ConnectTimeout},
 	}
 	api := webrtc.NewAPI(
 		webrtc.WithMediaEngine(e.media), // copied for each connection

@@ -35,7 +35,7 @@ func offlinePeer(t testing.TB, h Handler) *Peer {
 	}
 	p := &Peer{
 		cfg: &cfg, log: cfg.Log, handler: h, plan: plan,
-		wake: make(chan struct{}, 1), ending: make(chan struct{}), done: make(chan struct{}),
+		deadlineIndex: -1, ending: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.out.audioSSRC, p.out.videoSSRC = 1001, 1002
 	p.out.pacer = newPacer(pacerConfig{AudioSSRC: 1001, VideoSSRC: 1002, RTXSSRC: 1003, RTXPT: 97, AudioPT: 111, VideoPT: 96})

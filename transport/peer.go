@@ -31,8 +31,16 @@ type Peer struct {
 	out  outbound
 	rtcp rtcpState
 
-	wake      chan struct{} // one slot: there is something for the loop to do
-	connected atomic.Bool
+	dispatcher *dispatcher
+	accepted   atomic.Bool // Accept returns it: from now on it is served
+	poked      atomic.Bool // is in dispatcher.poked
+	connected  atomic.Bool
+
+	// The dispatcher's own.
+	link          linkWatch
+	over          bool          // finish has begun
+	deadline      time.Duration // when to be served at the latest
+	deadlineIndex int           // in the dispatcher's heap; -1: not in it
 
 	ending  chan struct{} // closed by end
 	endOnce sync.Once
@@ -40,7 +48,7 @@ type Peer struct {
 	done    chan struct{}
 
 	counts peerCounters
-	// limits and wantKey are how the mixer's wishes reach the loop.
+	// limits and wantKey are how the mixer's wishes reach the dispatcher.
 	limits  [codec.NumSources]atomic.Pointer[codec.UplinkTarget]
 	wantKey [codec.NumSources]atomic.Bool
 }
@@ -192,11 +200,10 @@ func (p *Peer) Stats() PeerStats {
 	return s
 }
 
-// poke wakes the loop.
+// poke has the dispatcher serve the peer soon, once Accept has succeeded.
 func (p *Peer) poke() {
-	select {
-	case p.wake <- struct{}{}:
-	default: // it is awake already
+	if p.accepted.Load() {
+		p.dispatcher.poke(p)
 	}
 }
 
@@ -206,14 +213,34 @@ func (p *Peer) end(err error) {
 	p.endOnce.Do(func() {
 		p.endErr = err
 		close(p.ending)
+		p.poke()
 	})
 }
 
-// run is the peer's one goroutine: it paces and sends, serves timeouts, sends
-// reports, watches the connection, and in the end takes everything down.
-func (p *Peer) run() {
-	p.loop()
+// serve sends what is due, serves timeouts, sends reports and watches the
+// connection. It returns how long until it wants to be called again, at the
+// latest, and false when the peer has ended: then it is called no more. Only
+// the dispatcher calls it.
+func (p *Peer) serve(now time.Duration) (wait time.Duration, alive bool) {
+	if p.over {
+		return 0, false
+	}
+	wait = p.watch(&p.link, now)
+	select {
+	case <-p.ending:
+		p.over = true
+		go p.finish() // ends before Engine.Run does, which waits for Done
+		return 0, false
+	default:
+	}
+	if p.connected.Load() {
+		wait = min(wait, p.send(), p.serveInbound(now), p.serveReports(now))
+	}
+	return wait, true
+}
 
+// finish takes everything down. The dispatcher has let go of the peer.
+func (p *Peer) finish() {
 	p.connected.Store(false)
 	p.out.close()
 	// Waits for pion's goroutines, so also for calls of the Handler in them.
@@ -227,34 +254,7 @@ func (p *Peer) run() {
 	close(p.done)
 }
 
-// loop runs until the peer ends. One timer serves everything that is due at
-// some time, so that a quiet peer sleeps.
-func (p *Peer) loop() {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	link := linkWatch{deadline: codec.Now() + p.cfg.ConnectTimeout}
-	for {
-		now := codec.Now()
-		wait := p.watch(&link, now)
-		select {
-		case <-p.ending:
-			return
-		default:
-		}
-		if p.connected.Load() {
-			wait = min(wait, p.send(), p.serveInbound(now), p.serveReports(now))
-		}
-		timer.Reset(wait)
-		select {
-		case <-p.ending:
-			return
-		case <-p.wake:
-		case <-timer.C:
-		}
-	}
-}
-
-// linkWatch is what the loop remembers of the connection's state.
+// linkWatch is what the dispatcher remembers of the connection's state.
 type linkWatch struct {
 	deadline time.Duration // to connect by, or, when lost, to come back by
 	up, lost bool
@@ -262,7 +262,7 @@ type linkWatch struct {
 
 // watch follows the state of the connection and returns how long until it
 // wants to look again. pion tells of changes in no particular order, so they
-// only wake the loop and the state is read here.
+// only poke and the state is read here.
 func (p *Peer) watch(l *linkWatch, now time.Duration) time.Duration {
 	switch state := p.pc.ConnectionState(); state {
 	case webrtc.PeerConnectionStateConnected:

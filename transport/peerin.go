@@ -45,11 +45,11 @@ type inbound struct {
 	// twccAt is when feedback is due; 0: nothing came since the last.
 	twccAt time.Duration
 	frames uint64
-	// outbox is what the loop is to send to the client: at most maxOutbox.
+	// outbox is what the dispatcher is to send to the client: at most maxOutbox.
 	outbox []rtcp.Packet
 	nacks  []uint16 // scratch
 
-	// deadline is when the loop must serve assemblers, in codec.Now's time;
+	// deadline is when the dispatcher must serve assemblers, in codec.Now's time;
 	// readable without mu.
 	deadline atomic.Int64
 }
@@ -302,7 +302,7 @@ func (p *Peer) deliver(line *inLine, now time.Duration) {
 	}
 }
 
-// wakeAt makes the loop serve the inbound side at that time at the latest.
+// wakeAt has the inbound side served at that time at the latest.
 func (in *inbound) wakeAt(p *Peer, at time.Duration) {
 	if int64(at) < in.deadline.Load() {
 		in.deadline.Store(int64(at))

@@ -20,7 +20,7 @@ type outbound struct {
 	audioSSRC, videoSSRC uint32
 	audio, video         *outTrack // nil: not negotiated
 
-	packet outPacket // the loop's scratch
+	packet outPacket // the dispatcher's scratch
 	path   pathReport
 }
 
@@ -41,7 +41,7 @@ type outTrack struct {
 	pt        uint8
 	ssrc, rtx uint32
 	writer    webrtc.TrackLocalWriter
-	started   bool // something was sent; the loop's
+	started   bool // something was sent; the dispatcher's
 }
 
 // Bind implements webrtc.TrackLocal; it is called while Accept sets the answer.
@@ -72,7 +72,7 @@ func (t *outTrack) StreamID() string { return t.stream }
 func (t *outTrack) Kind() webrtc.RTPCodecType { return t.kind }
 
 // send gives everything that is due to the socket and returns how long until
-// more is. Only the loop calls it. The pacer is asked under its lock, the
+// more is. Only the dispatcher calls it. The pacer is asked under its lock, the
 // packet, which is a copy, is written outside of it.
 func (p *Peer) send() time.Duration {
 	pkt := &p.out.packet

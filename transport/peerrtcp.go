@@ -22,17 +22,17 @@ const (
 	// maxNACKed sequence numbers are looked at in one packet: what the history
 	// holds.
 	maxNACKed = historySize
-	// maxOutbox requests wait for the loop; what is not asked for now is asked
+	// maxOutbox requests wait for the dispatcher; what is not asked for now is asked
 	// for later.
 	maxOutbox = 64
 )
 
-// rtcpState is what reports need. Fields under "loop" belong to the peer's
-// goroutine, the others are under inbound.mu.
+// rtcpState is what reports need. Fields under "dispatcher" belong to
+// that goroutine, the others are under inbound.mu.
 type rtcpState struct {
 	ssrc uint32 // ours in feedback; set by Accept
 
-	// loop
+	// dispatcher
 	reportAt time.Duration
 	sentCap  uint64 // REMB sent last; 0: none
 
@@ -199,7 +199,7 @@ func (p *Peer) takeNACK(m *rtcp.TransportLayerNack, now time.Duration) {
 
 // serveInbound drives what waits for time on the inbound side: repairs asked
 // for, gaps given up, key frames requested, feedback. It returns how long
-// until it is wanted again. Only the loop calls it.
+// until it is wanted again. Only the dispatcher calls it.
 func (p *Peer) serveInbound(now time.Duration) time.Duration {
 	var wanted [codec.NumSources]bool
 	asked := false
@@ -248,7 +248,7 @@ func (p *Peer) serveInbound(now time.Duration) time.Duration {
 
 // request puts into the outbox what a line wants of its sender now, and
 // reports whether there is anything. The caller holds in.mu and sees to it that
-// the loop sends it: no lock is held while writing.
+// the dispatcher sends it: no lock is held while writing.
 func (p *Peer) request(l *inLine, now time.Duration) bool {
 	in := &p.in
 	if l.current == nil || len(in.outbox) >= maxOutbox {
@@ -270,7 +270,7 @@ func (p *Peer) request(l *inLine, now time.Duration) bool {
 }
 
 // serveReports sends the compound report once a second, and right after the
-// first packet of each stream (see send), and publishes the counters. Only the loop calls it.
+// first packet of each stream (see send), and publishes the counters. Only the dispatcher calls it.
 func (p *Peer) serveReports(now time.Duration) time.Duration {
 	r := &p.rtcp
 	if now < r.reportAt {
