@@ -33,7 +33,7 @@ BUILD_FLAGS := -ldflags='$(LDFLAGS)'
 endif
 
 BUILD_PACKAGES := build-essential pkg-config libvpx-dev libopus-dev libyuv-dev fonts-noto-cjk fonts-noto-color-emoji fonts-dejavu-core
-TEST_PACKAGES := ffmpeg chromium
+TEST_PACKAGES := ffmpeg mkvtoolnix chromium
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: run build test check deps deps-test clips lint vet unit race fuzz fuzz-smoke e2e bench clean

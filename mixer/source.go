@@ -18,7 +18,6 @@ const screenTimeout = 5 * time.Second
 // and up to two pictures. It knows nothing of participants, so that files and
 // links to other servers can be sources as well.
 type source struct {
-	label    string
 	playout  *audio.Playout
 	pictures [codec.NumSources]*video.Source
 	// lastPicture is when each picture last came, on the process's clock; 0 is

@@ -205,8 +205,14 @@ func (p *Peer) addTracks() error {
 	return nil
 }
 
-// setup makes the cores, now that the numbers are known.
+// setup makes the cores, now that the numbers are known. Nothing of them is
+// used yet: a client cannot send before it has the answer. But the readers run
+// already, and the locks are how they get to see all this.
 func (p *Peer) setup() error {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
 	var seed [16]byte
 	_, _ = rand.Read(seed[:]) // never fails
 	cfg := pacerConfig{TargetBps: p.cfg.StartBps, Seed: binary.LittleEndian.Uint64(seed[:])}

@@ -28,10 +28,6 @@ func durationOf(ticks, rate int64) time.Duration {
 	return time.Duration(sec)*time.Second + time.Duration(rest*int64(time.Second)/rate)
 }
 
-// seqBefore reports whether a comes before b on the circle of 16 bit sequence
-// numbers.
-func seqBefore(a, b uint16) bool { return int16(a-b) < 0 }
-
 // A timeUnwrapper extends 32 bit RTP timestamps: each is taken to be within
 // half the circle (6.6 hours of video) of the one before.
 type timeUnwrapper struct {

@@ -46,7 +46,6 @@ type sink struct {
 	mu      sync.Mutex
 	frames  []seenFrame
 	verdict codec.Verdict
-	keep    *codec.EncodedFrame
 }
 
 type seenFrame struct {

@@ -24,10 +24,10 @@ func TestPacketConnCarriesICE(t *testing.T) {
 	quiet.DefaultLogLevel = logging.LogLevelDisabled // agents say that closed things are closed
 	agent := func(seed uint64) *ice.Agent {
 		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: WrapPacketConn(listen(t), bad, bad, seed), Logger: quiet.NewLogger("ice")})
-		a, err := ice.NewAgent(&ice.AgentConfig{
-			NetworkTypes: []ice.NetworkType{ice.NetworkTypeUDP4}, CandidateTypes: []ice.CandidateType{ice.CandidateTypeHost},
-			UDPMux: mux, LoggerFactory: quiet, IncludeLoopback: true, MulticastDNSMode: ice.MulticastDNSModeDisabled,
-		})
+		a, err := ice.NewAgentWithOptions(
+			ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4}), ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
+			ice.WithUDPMux(mux), ice.WithLoggerFactory(quiet), ice.WithIncludeLoopback(), ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
