@@ -122,7 +122,7 @@ func (e *Engine) settings(p *Peer) webrtc.SettingEngine {
 	var s webrtc.SettingEngine
 	s.LoggerFactory = pionLog{e.cfg.Log}
 	s.BufferFactory = p.buffer
-	s.SetICEUDPMux(e.mux)
+	s.SetICEUDPMux(&guardMux{e.mux, &p.counts.policed})
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)

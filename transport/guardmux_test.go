@@ -1,0 +1,44 @@
+package transport
+
+import (
+	"encoding/binary"
+	"testing"
+)
+
+func TestRTCPSendersAreBounded(t *testing.T) {
+	var s rtcpSenders
+	report := func(ssrc uint32) []byte {
+		return binary.BigEndian.AppendUint32([]byte{0x80, 201, 0, 1}, ssrc)
+	}
+	for i := range uint32(maxStreams) {
+		if !s.admit(report(i)) {
+			t.Fatalf("sender %d is refused", i)
+		}
+	}
+	for i := range uint32(1000) {
+		if s.admit(report(maxStreams + i)) {
+			t.Fatalf("sender %d passes", maxStreams+i)
+		}
+	}
+	for i := range uint32(maxStreams) {
+		if !s.admit(report(i)) {
+			t.Errorf("sender %d is refused later", i)
+		}
+	}
+	for name, b := range map[string][]byte{
+		"RTP":       append([]byte{0x80, 96, 0, 1}, make([]byte, 20)...),
+		"marked":    append([]byte{0x80, 0x80 | 111, 0, 1}, make([]byte, 20)...),
+		"STUN":      append([]byte{0, 1, 0, 0}, make([]byte, 16)...),
+		"DTLS":      record(recordData, 1, 1),
+		"too short": {0x80, 201, 0, 1},
+		"empty":     nil,
+	} {
+		if !s.admit(b) {
+			t.Errorf("%s is refused", name)
+		}
+	}
+	packet := report(maxStreams - 1)
+	if n := testing.AllocsPerRun(100, func() { s.admit(packet) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
