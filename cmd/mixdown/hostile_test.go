@@ -81,7 +81,8 @@ type wire struct {
 	records *packetio.Buffer // DTLS records that came
 	ready   chan struct{}    // closed when in is set
 	in      *srtp.Context    // the reader's
-	silent  atomic.Bool      // does not even keep the connection up
+	keys    srtp.SessionKeys
+	silent  atomic.Bool // does not even keep the connection up
 
 	closing chan struct{}
 	once    sync.Once
@@ -277,6 +278,7 @@ func (w *wire) shake(cert tls.Certificate) error {
 		return err
 	}
 	k := keys.Keys
+	w.keys = k
 	if w.mu.out, err = srtp.CreateContext(k.LocalMasterKey, k.LocalMasterSalt, keys.Profile); err != nil {
 		return err
 	}
@@ -379,6 +381,17 @@ func (w *wire) sendRTCP(packet []byte) bool {
 	}
 	_, _ = w.conn.Write(b)
 	return true
+}
+
+// sendRTCPOnce is sendRTCP for a sender that is never used again.
+func (w *wire) sendRTCPOnce(packet []byte) {
+	once, err := srtp.CreateContext(w.keys.LocalMasterKey, w.keys.LocalMasterSalt, srtp.ProtectionProfileAes128CmHmacSha1_80)
+	if err != nil {
+		return
+	}
+	if b, err := once.EncryptRTCP(nil, packet, nil); err == nil {
+		_, _ = w.conn.Write(b)
+	}
 }
 
 // audioPacket and videoPackets cut a unit into packets with the next numbers.
@@ -497,7 +510,7 @@ func TestHostileInput(t *testing.T) {
 	before := measure(t)
 	a.round(t, 2, 1)
 	a.tidy(t)
-	flat(t, "after 50,000 malformed inputs", before, 6<<20, 48<<20)
+	flat(t, fmt.Sprintf("after %d malformed inputs", 5*pace(10_000)), before, 6<<20, 48<<20)
 
 	// Those who were attacked are as they were.
 	if code, body, _ := call(t, "GET", tg.url+"/readyz", ""); code != http.StatusOK {
@@ -549,7 +562,7 @@ func (a *attack) tidy(t *testing.T) {
 func (a *attack) round(t *testing.T, seed uint64, share float64) {
 	t.Helper()
 	const total = 10_000
-	n := int(total * share)
+	n := pace(int(total * share))
 	for _, kind := range []struct {
 		name string
 		send func(t *testing.T, r *mathrand.Rand, n int) string
@@ -566,6 +579,11 @@ func (a *attack) round(t *testing.T, seed uint64, share float64) {
 	}
 }
 
+// lasting is how long n take at that rate.
+func lasting(n, perSecond int) time.Duration {
+	return time.Duration(n) * time.Second / time.Duration(pace(perSecond))
+}
+
 // inside sends n broken RTP and n broken RTCP packets, encrypted as they must be.
 func (a *attack) inside(t *testing.T, r *mathrand.Rand, n int) string {
 	video, audio := clips(t)["video-01.ivf"], clips(t)["speech-01.ogg"]
@@ -574,7 +592,7 @@ func (a *attack) inside(t *testing.T, r *mathrand.Rand, n int) string {
 	control := controlPackets(t, a.insider)
 	refused, foreign, thrownOut := 0, 0, a.outcasts
 	// Some 1600 packets a second: below what one client may send.
-	during(time.Duration(n)*time.Second/800, 800, func(i int) {
+	during(lasting(n, 800), pace(800), func(i int) {
 		// Sound and pictures that are good now and then, so that there is always
 		// something to break.
 		var packets [][]byte
@@ -728,7 +746,7 @@ func (a *attack) outside(t *testing.T, r *mathrand.Rand, n int) string {
 	bad := &wire{} // makes checks with the right name and the wrong password
 	hello := []byte{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 40, 1, 0, 0, 28, 0, 0, 0, 0, 0, 0, 0, 28, 254, 253}
 	hello = append(hello, make([]byte, 26)...)
-	during(time.Duration(n)*time.Second/2000, 2000, func(i int) {
+	during(lasting(n, 2000), pace(2000), func(i int) {
 		var b []byte
 		switch i % 5 {
 		case 0:
@@ -801,8 +819,8 @@ func (a *attack) offers(t *testing.T, r *mathrand.Rand, n int) string {
 			}
 		})
 	}
-	// 2000 a second, from 32 addresses of which each may join 100 times.
-	during(time.Duration(n)*time.Second/2000, 2000, func(int) {
+	// From 32 addresses, of which each may join 100 times a second.
+	during(lasting(n, 1000), pace(1000), func(int) {
 		offer := real[r.IntN(len(real))]
 		if r.IntN(8) == 0 {
 			offer = []byte(collected[r.IntN(len(collected))])
@@ -930,7 +948,7 @@ func (a *attack) requests(t *testing.T, r *mathrand.Rand, n int) string {
 	methods := []string{"GET", "PUT", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "BREW"}
 	pick := func(list []string) string { return list[r.IntN(len(list))] }
 	var counts [6]int
-	for range n {
+	during(lasting(n, 2500), pace(2500), func(int) {
 		path, body, method := pick(paths), pick(bodies), pick(methods)
 		if r.IntN(2) == 0 {
 			path = string(corrupt(r, []byte(path)))
@@ -976,7 +994,7 @@ func (a *attack) requests(t *testing.T, r *mathrand.Rand, n int) string {
 				}
 			}
 		}
-	}
+	})
 	return fmt.Sprintf("2xx: %d, 3xx: %d, 4xx: %d, 5xx: %d, no answer: %d", counts[2], counts[3], counts[4], counts[5], counts[0])
 }
 
@@ -1048,6 +1066,34 @@ func TestForgedGoodbyes(t *testing.T) {
 		t.Errorf("%d forged datagrams were counted: want 80", n)
 	}
 	watch.end(t, "while somebody's goodbyes are forged", false)
+}
+
+// TestMadeUpSenders: a client that sends each report under another number, of
+// which the SRTP session would remember every one, does not grow the server.
+func TestMadeUpSenders(t *testing.T) {
+	tg := newTarget(t, t.TempDir())
+	m := newMeeting(t, tg)
+	w := joinWire(t, tg, wireConfig{name: "Multitude", audio: true, video: true})
+	m.settle(t)
+	about := func(i int) []byte {
+		return binary.BigEndian.AppendUint32([]byte{0x80, 201, 0, 1}, uint32(i+1)*2654435761)
+	}
+	before := measure(t)
+	watch := m.watch()
+	sent := 0
+	during(4*time.Second, pace(10_000), func(i int) {
+		// A context for each: ours would remember them, too.
+		w.sendRTCPOnce(about(i))
+		sent++
+	})
+	watch.end(t, "RTCP from 40,000 senders", false)
+	flat(t, fmt.Sprintf("after %d senders", sent), before, 2<<20, 32<<20)
+	w.sendAudio(clips(t)["speech-01.ogg"].Units[0].Data)
+	select {
+	case <-w.gone:
+		t.Error("the client was thrown out: want its reports dropped")
+	default:
+	}
 }
 
 // forgedKey is a VP8 key frame (RFC 6386 section 9.1) whose header claims a
