@@ -126,6 +126,7 @@ func newFixture(t testing.TB, realTransport bool, edit ...func(*Config)) *fixtur
 	must(t, err)
 	if !realTransport {
 		f.accept = f.fakeAccept
+		f.check = func(string, transport.Role) error { return nil } // fakeAccept takes anything
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())

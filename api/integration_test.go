@@ -272,3 +272,21 @@ func TestPublisherAndViewer(t *testing.T) {
 		t.Errorf("%d tiles, want the publisher's", len(picture.Tiles))
 	}
 }
+
+// TestRefusedOffersLeaveNoRoom: what cannot be answered must not make a room,
+// or a client without any right to speak of fills the server with them.
+func TestRefusedOffersLeaveNoRoom(t *testing.T) {
+	f := newFixture(t, true)
+	for body, status := range map[string]int{
+		"not SDP at all": http.StatusBadRequest,
+		strings.NewReplacer("opus/48000/2", "PCMU/8000", "VP8/90000", "H265/90000").Replace(sampleOffer): http.StatusUnprocessableEntity,
+	} {
+		got := f.do("POST", "/v1/rooms/ghost/participants", body, "Content-Type", sdpType)
+		if got.StatusCode != status {
+			t.Errorf("status %d, want %d: %s", got.StatusCode, status, got.text)
+		}
+	}
+	if got := f.do("GET", "/v1/rooms/ghost", ""); got.StatusCode != http.StatusNotFound {
+		t.Errorf("the room is there: %d %s", got.StatusCode, got.text)
+	}
+}

@@ -64,6 +64,10 @@ func (s *Server) join(role mixer.Role) rawHandler {
 		if err != nil {
 			return err
 		}
+		// Before a room is made for it.
+		if err := s.check(offer, roles[role]); err != nil {
+			return err
+		}
 		who := scopeOf(r.Context()).identity
 		req.Role, req.Identity = role, who.Subject
 		if who.Name != "" {

@@ -51,7 +51,10 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 		}
 		rec := &recording{id: id, recorder: recorder}
 		r.recorders.Go(func() {
-			if err := recorder.Run(context.Background()); err != nil {
+			switch err := recorder.Run(context.Background()); {
+			case errors.Is(err, record.ErrEmpty): // nobody came
+				r.log.Info("recording is empty", "recording", id)
+			case err != nil:
 				r.log.Error("recording failed", "recording", id, "error", err)
 			}
 			r.wake()

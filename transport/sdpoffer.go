@@ -113,6 +113,14 @@ type offerPlan struct {
 	candidates              []string
 }
 
+// CheckOffer reports what [Engine.Accept] would say of an offer's text, without
+// connecting anybody: nil, ErrBadSDP or ErrNoUsableCodec. So a caller can
+// refuse before it has prepared anything for the client.
+func CheckOffer(sdp string, role Role) error {
+	_, err := parseOffer(sdp, role)
+	return err
+}
+
 // parseOffer reads an offer and decides what becomes of each m-line. It does
 // not depend on the network, the clock or pion's state, so that it can be
 // fuzzed. Errors are ErrBadSDP or ErrNoUsableCodec and say what to change.
