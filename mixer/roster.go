@@ -1,0 +1,183 @@
+package mixer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/mixer/audio"
+	"mixdown/mixer/video"
+)
+
+// Join adds a participant, who is waiting until its connection is up. It is
+// refused with ErrRoomLocked or ErrRoomFull.
+func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) {
+	const op = "room.join"
+	if len(req.Name) > maxNameBytes {
+		return nil, &Error{Op: op, Kind: Invalid, Field: "/name",
+			Err: fmt.Errorf("%d bytes: want at most %d", len(req.Name), maxNameBytes)}
+	}
+	p := &Participant{
+		room: r, id: ParticipantID(newID("p_")), identity: req.Identity, kind: req.Kind,
+		role: req.Role, limits: req.Limits, joined: time.Now(),
+	}
+	if p.kind == "" {
+		p.kind = "webrtc"
+	}
+	p.facts.Store(&facts{name: req.Name})
+	if req.Role != RoleViewer {
+		var err error
+		if p.source, err = r.newSource(p); err != nil {
+			return nil, &Error{Op: op, Kind: Internal, Room: r.Info().ID, Err: err}
+		}
+	}
+	err := r.do(ctx, op, func() error {
+		switch {
+		case r.draining():
+			return &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Err: ErrDraining}
+		case r.room.Locked:
+			return &Error{Op: op, Kind: Permission, Room: r.room.ID, Err: ErrRoomLocked}
+		case len(r.participants) >= r.room.MaxParticipants:
+			return &Error{Op: op, Kind: Conflict, Room: r.room.ID,
+				Err: fmt.Errorf("%w: %d of %d", ErrRoomFull, len(r.participants), r.room.MaxParticipants)}
+		}
+		p.csrc = r.newCSRC()
+		r.participants = append(r.participants, p)
+		r.log.Info("participant joins", "participant", p.id, "identity", p.identity, "role", p.role.String())
+		return nil
+	})
+	if err != nil {
+		if p.source != nil {
+			p.source.close()
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// newSource makes what p will send through.
+func (r *Room) newSource(p *Participant) (*source, error) {
+	s := &source{wake: r.wake}
+	dec, err := r.cfg.Codecs.AudioDecoder()
+	if err != nil {
+		return nil, err
+	}
+	if s.playout, err = audio.NewPlayout(audio.PlayoutConfig{Decoder: dec}); err != nil {
+		return nil, errors.Join(err, dec.Close())
+	}
+	for id := range s.pictures {
+		if s.pictures[id], err = r.newPicture(p, codec.SourceID(id)); err != nil {
+			for _, made := range s.pictures[:id] {
+				made.Close()
+			}
+			s.playout.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (r *Room) newPicture(p *Participant, id codec.SourceID) (*video.Source, error) {
+	dec, err := r.cfg.Codecs.VideoDecoder()
+	if err != nil {
+		return nil, err
+	}
+	picture, err := video.NewSource(video.SourceConfig{
+		Decoder: dec, Pool: r.cfg.Pool, Frames: r.frames,
+		RequestKeyframe: func() {
+			if a := p.endpoint.Load(); a != nil {
+				a.RequestKeyframe(id)
+			}
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, dec.Close())
+	}
+	return picture, nil
+}
+
+// newCSRC returns an identifier that nobody in the room has. Zero means none.
+func (r *Room) newCSRC() uint32 {
+	for {
+		csrc := rand.Uint32()
+		if csrc != 0 && !slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.csrc == csrc }) {
+			return csrc
+		}
+	}
+}
+
+// Participants returns everybody in the room, in the order of joining.
+func (r *Room) Participants() []ParticipantInfo {
+	roster := *r.roster.Load()
+	infos := make([]ParticipantInfo, 0, len(roster))
+	for _, p := range roster {
+		infos = append(infos, p.Info())
+	}
+	return infos
+}
+
+// Participant returns one participant, or NotFound.
+func (r *Room) Participant(id ParticipantID) (ParticipantInfo, error) {
+	p, err := r.find("participant.get", id)
+	if err != nil {
+		return ParticipantInfo{}, err
+	}
+	return p.Info(), nil
+}
+
+func (r *Room) find(op string, id ParticipantID) (*Participant, error) {
+	for _, p := range *r.roster.Load() {
+		if p.id == id {
+			return p, nil
+		}
+	}
+	return nil, &Error{Op: op, Kind: NotFound, Room: r.Info().ID, Participant: id, Err: ErrNoParticipant}
+}
+
+// UpdateParticipant changes what the patch names and returns the participant
+// as it is then.
+func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch ParticipantPatch) (ParticipantInfo, error) {
+	const op = "participant.update"
+	bad := func(field, format string, args ...any) error {
+		return &Error{Op: op, Kind: Invalid, Participant: id, Field: field, Err: fmt.Errorf(format, args...)}
+	}
+	if n := patch.Name; n != nil && len(*n) > maxNameBytes {
+		return ParticipantInfo{}, bad("/name", "%d bytes: want at most %d", len(*n), maxNameBytes)
+	}
+	if g := patch.GainDB; g != nil && !(*g >= minGainDB && *g <= maxGainDB) {
+		return ParticipantInfo{}, bad("/send/audio/gain", "%v dB: want %d..%d", *g, minGainDB, maxGainDB)
+	}
+	var info ParticipantInfo
+	err := r.do(ctx, op, func() error {
+		p, err := r.find(op, id)
+		if err != nil {
+			return err
+		}
+		p.change(func(f *facts) {
+			set(&f.name, patch.Name)
+			set(&f.muted, patch.Muted)
+			set(&f.gainDB, patch.GainDB)
+		})
+		info = p.Info()
+		return nil
+	})
+	return info, err
+}
+
+// Remove disconnects a participant. reason is what its connection's owner is
+// told.
+func (r *Room) Remove(ctx context.Context, id ParticipantID, reason error) error {
+	const op = "participant.remove"
+	return r.do(ctx, op, func() error {
+		p, err := r.find(op, id)
+		if err != nil {
+			return err
+		}
+		r.remove(p, reason)
+		return nil
+	})
+}
