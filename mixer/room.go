@@ -140,9 +140,10 @@ func (r *Room) do(ctx context.Context, op string, f func() error) error {
 	}
 }
 
-// run is the control loop. It returns when the room was told to end, or the room stayed empty
-// for its EmptyTimeout, and after everything in the room has ended: participants
-// and their sources, then the clocks, then the renditions, then the recorder.
+// run is the control loop. It returns when the room was told to end, or stayed
+// empty for its EmptyTimeout, and after everything in the room has ended:
+// participants and their sources, then the clocks, then the renditions, then
+// the recorder.
 func (r *Room) run() {
 	defer close(r.done)
 	defer r.end()
@@ -154,7 +155,7 @@ func (r *Room) run() {
 	r.control()
 
 	for len(r.participants) > 0 {
-		r.remove(r.participants[0], ErrDraining)
+		r.remove(r.participants[0], errRoomEnded)
 	}
 	r.publish()
 	r.leaving.Wait()

@@ -396,9 +396,14 @@ func TestAssemblerAllocs(t *testing.T) {
 	for range 50 {
 		step()
 	}
-	// The pools may be emptied by a collection in between.
-	if n := testing.AllocsPerRun(100, step); n > 0.5 {
-		t.Errorf("%v allocations a frame", n)
+	// The pools may be emptied by a collection in between, and under the race
+	// detector they forget at random: then a frame may cost one each time.
+	most := 0.5
+	if raceDetector {
+		most = 1
+	}
+	if n := testing.AllocsPerRun(100, step); n > most {
+		t.Errorf("%v allocations a frame, want at most %v", n, most)
 	}
 }
 
