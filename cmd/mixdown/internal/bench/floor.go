@@ -40,7 +40,7 @@ type floorWork struct {
 // Settings of the server's encoders, which it does not offer to change: libvpx
 // speed and layers as mixer/video asks for, Opus as the server makes it.
 const (
-	floorSpeed      = 7
+	floorSpeed      = 0 // the codec's default, as for a room
 	floorLayers     = 2
 	floorBitrateBps = 32_000
 	floorComplexity = 5

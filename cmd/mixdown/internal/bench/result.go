@@ -32,6 +32,10 @@ type Result struct {
 	FloorAfter  Floor   `json:"floorAfter"`
 	Floor       Floor   `json:"floor"`
 	Ratio       float64 `json:"ratio"`
+	// PacedFloor is the floor's work at a room's pace, in cores; see
+	// floorWork.paced.
+	PacedFloor float64 `json:"pacedFloor"`
+	PacedRatio float64 `json:"pacedRatio"`
 
 	// Healthy are those whose links are as they are, Poor those with faults.
 	Healthy Group  `json:"healthy"`
@@ -274,7 +278,7 @@ func (r *Result) Table(w io.Writer) {
 	p("server", "%.3f cores, %.4f per participant; RSS %d MB, peak %d MB", r.ServerCores, r.CoresPerParticipant, r.RSSBytes>>20, r.PeakRSSBytes>>20)
 	p("floor", "%.3f cores (before %.3f, after %.3f): video decode %.3f, encode %.3f; audio decode %.3f, encode %.3f",
 		r.Floor.Total, r.FloorBefore.Total, r.FloorAfter.Total, r.Floor.VideoDecode, r.Floor.VideoEncode, r.Floor.AudioDecode, r.Floor.AudioEncode)
-	p("ratio", "%.2f x the floor", r.Ratio)
+	p("ratio", "%.2f x the floor; %.2f x the same work at a room's pace, %.3f cores", r.Ratio, r.PacedRatio, r.PacedFloor)
 	if v := r.Server; v != nil {
 		p("per second", "video decodes %.0f, encodes %s; audio decodes %.0f, encodes %.0f; %.0f key frames in all",
 			v.VideoDecodes, byTier(v.VideoEncodes), v.AudioDecodes, v.AudioEncodes, v.Keyframes)

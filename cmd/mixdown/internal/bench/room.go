@@ -79,6 +79,10 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	paced, err := work.paced()
+	if err != nil {
+		return nil, err
+	}
 	srv := &server{url: cfg.URL, pid: cfg.PID}
 	if cfg.URL == "" {
 		data, err := os.MkdirTemp("", "mixdown-bench-")
@@ -99,8 +103,10 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	r.FloorBefore, r.FloorAfter, r.Floor = before, after, before.mean(after)
+	r.PacedFloor = paced
 	if r.Floor.Total > 0 {
 		r.Ratio = r.ServerCores / r.Floor.Total
+		r.PacedRatio = r.ServerCores / r.PacedFloor
 	}
 	return r, r.judgeSound(members, cfg.Talkers)
 }
