@@ -48,9 +48,8 @@ type Pool struct {
 		started bool
 		ending  bool
 		// resting are the threads that have nothing to do, the one that has
-		// worked last at the end; awake counts the others.
+		// worked last at the end.
 		resting []*sync.Cond
-		awake   int
 		stats   Stats
 	}
 }
@@ -143,17 +142,12 @@ func (p *Pool) Submit(t *Task, deadline time.Duration) bool {
 	}
 	t.deadline = deadline
 	p.push(t, now)
-	// One task may wait for each thread that is awake: it comes to it within
-	// milliseconds, with warm caches, and that costs less than waking another
-	// thread. Of those that rest the one that worked last has the warmest.
-	if len(p.mu.heap) > p.mu.awake {
-		p.rouse()
-	}
+	p.rouse()
 	return true
 }
 
-// rouse wakes the thread that went to rest last, if there is one. The caller
-// holds mu.
+// rouse wakes a thread, if one rests: the one that worked last, whose caches
+// are the warmest. The caller holds mu.
 func (p *Pool) rouse() {
 	last := len(p.mu.resting) - 1
 	if last < 0 {
@@ -161,7 +155,6 @@ func (p *Pool) rouse() {
 	}
 	p.mu.resting[last].Signal()
 	p.mu.resting = p.mu.resting[:last]
-	p.mu.awake++
 }
 
 // push puts t into the heap. The caller holds mu.
@@ -192,7 +185,6 @@ func (p *Pool) work() {
 	if niced {
 		p.mu.stats.Niced++
 	}
-	p.mu.awake++
 	called := sync.NewCond(&p.mu)
 	for {
 		for len(p.mu.heap) == 0 {
@@ -200,8 +192,7 @@ func (p *Pool) work() {
 				return
 			}
 			p.mu.resting = append(p.mu.resting, called)
-			p.mu.awake--
-			called.Wait() // rouse took us off the list and counted us
+			called.Wait() // rouse has taken us off the list
 		}
 		p.runOne(heap.Pop(&p.mu.heap).(*Task))
 	}
