@@ -73,10 +73,17 @@ export class Session extends EventTarget {
   /** The W3C statistics of the connection, for the curious and for tests. */
   getStats() { return this.#pc.getStats(); }
 
-  /** Leaves; also right while the page goes away. */
+  /**
+   * Leaves; also right while the page goes away. The session is ended before
+   * the connection, whose goodbye would end it as well, and the server would
+   * not know it any more.
+   */
   leave() {
-    if (this.#url) fetch(this.#url, { method: "DELETE", keepalive: true }).catch(() => {});
+    const pc = this.#pc;
+    const url = this.#url;
     this.#url = null;
-    this.#pc?.close();
+    if (!url) return pc?.close();
+    const patience = AbortSignal.timeout(2000);
+    fetch(url, { method: "DELETE", keepalive: true, signal: patience }).catch(() => {}).finally(() => pc.close());
   }
 }
