@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"mixdown/codec/worker"
 )
 
 // serveCmd is the flags of `mixdown serve`.
@@ -99,9 +101,13 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	// the audio ticks would wait behind pictures: 40 ms late, measured,
 	// against 7 ms with them.
 	runtime.GOMAXPROCS(cores + workers)
+	log := c.logger(s.Err)
+	if err := worker.RelaxMonitor(); err != nil {
+		log.Debug("running without", "error", err)
+	}
 	app, err := NewApp(Config{
 		HTTP: c.HTTP, Media: c.Media, Admin: c.Admin, Data: c.Data, Drain: c.Drain,
-		Origins: c.Origin, Workers: workers, Log: c.logger(s.Err),
+		Origins: c.Origin, Workers: workers, Log: log,
 	})
 	if err != nil {
 		return err
