@@ -107,8 +107,10 @@ fuzz:
 		done; \
 	done
 
+# By count, not by time: Go's fuzzer now and then takes the end of its time for a
+# failure.
 fuzz-smoke:
-	@$(MAKE) fuzz FUZZTIME=3s
+	@$(MAKE) fuzz FUZZTIME=1000x
 
 e2e: deps-test build clips web/e2e/node_modules/.package-lock.json
 	cd web/e2e && npm test
