@@ -5,9 +5,10 @@ import (
 )
 
 // Handler is what a [Peer] needs of whoever is behind it. Every method is
-// called from the Peer's own goroutines, possibly several at once, and none
-// may block: a reader waits while it runs. None of them may call [Peer.Close],
-// which waits for them; start a goroutine for that.
+// called from a reader's goroutine or from the dispatcher, which serves other
+// peers too; possibly several at once. None may block: a reader, or other peers,
+// wait while it runs. None of them may call [Peer.Close], which waits for them;
+// start a goroutine for that.
 type Handler interface {
 	// WriteAudio transfers one packet of the client's sound. PTS is on the
 	// sender's RTP clock, unwrapped; Data is one Opus packet.

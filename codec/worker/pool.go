@@ -12,12 +12,9 @@ import (
 	"mixdown/codec"
 )
 
-// processStart is the zero of [Now].
-var processStart = time.Now()
-
-// Now is the process's monotonic clock: the time since the process began. It
-// never jumps with the wall clock.
-func Now() time.Duration { return time.Since(processStart) }
+// Now is the process's monotonic clock, [codec.Now]: deadlines, arrivals and
+// ticks count from one zero.
+func Now() time.Duration { return codec.Now() }
 
 // maxWorkers bounds Config.Workers: more threads than any machine has cores.
 const maxWorkers = 1024
