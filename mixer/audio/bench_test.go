@@ -186,7 +186,7 @@ func BenchmarkStages(b *testing.B) {
 		for b.Loop() {
 			now := time.Duration(seq) * codec.FrameDuration
 			p.Push(fakePacket(seq, seq*codec.FrameSamples, codec.FrameSamples), now)
-			p.Pull(&frame, now)
+			p.Pull(&frame, now, DecodeAlways)
 			seq++
 		}
 	})

@@ -169,7 +169,7 @@ func (l *link) run(d time.Duration) {
 		}
 		l.inFlight = append(l.inFlight[:0], l.inFlight[n:]...)
 		var dst codec.AudioFrame
-		info := l.playout.Pull(&dst, now)
+		info := l.playout.Pull(&dst, now, DecodeAlways)
 		l.infos = append(l.infos, info)
 		l.pcm = append(l.pcm, dst[:]...)
 		l.latency = append(l.latency, now-l.sentAt(samplesOf(info.PTS)))

@@ -88,7 +88,7 @@ func play(t *testing.T, dec codec.AudioDecoder, packets [][]byte, in []byte) {
 			for range op & 15 {
 				now += time.Duration(op&48) * ms
 				dst[0] = 1
-				info := p.Pull(&dst, now)
+				info := p.Pull(&dst, now, DecodeAlways)
 				if info.Level > codec.Silence || info.Decoded < 0 || info.Silent && dst[0] != 0 {
 					t.Fatalf("pull gave %+v", info)
 				}
@@ -106,7 +106,7 @@ func play(t *testing.T, dec codec.AudioDecoder, packets [][]byte, in []byte) {
 		pushed++
 		p.Push(f, now)
 	}
-	p.Pull(&dst, now)
+	p.Pull(&dst, now, DecodeAlways)
 	if got := p.Stats().Packets; got != pushed {
 		t.Fatalf("%d packets counted, %d pushed", got, pushed)
 	}

@@ -12,8 +12,10 @@ import (
 
 // Puller is where a member's sound comes from; [Playout] is one.
 type Puller interface {
-	// Pull fills dst with the next 20 ms.
-	Pull(dst *codec.AudioFrame, now time.Duration) Info
+	// Pull fills dst with the next 20 ms. Sound of which its sender says that
+	// it is at quiet (in -dBov) or quieter need not be decoded: zeros are as
+	// good. [DecodeAlways] asks for everything.
+	Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8) Info
 }
 
 // MaxHeard is the most contributors that a frame names.
@@ -239,7 +241,7 @@ func (m *Mix) pull(now time.Duration) (listeners int) {
 		if mem.src == nil {
 			continue
 		}
-		mem.info = mem.src.Pull(&mem.pcm, now)
+		mem.info = mem.src.Pull(&mem.pcm, now, DecodeAlways)
 		m.stats.Decoded += uint64(mem.info.Decoded)
 		mem.level = mem.info.Level
 		mem.wants = mem.gate.Hear(mem.level) && !mem.muted && mem.gain > 0

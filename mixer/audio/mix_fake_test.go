@@ -39,7 +39,7 @@ func (e *fakeEncoder) Close() error            { e.closed++; return nil }
 // player is a source that plays sound from memory, then silence.
 type player struct{ frames []codec.AudioFrame }
 
-func (p *player) Pull(dst *codec.AudioFrame, _ time.Duration) Info {
+func (p *player) Pull(dst *codec.AudioFrame, _ time.Duration, _ uint8) Info {
 	clear(dst[:])
 	if len(p.frames) > 0 {
 		*dst, p.frames = p.frames[0], p.frames[1:]

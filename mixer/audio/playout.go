@@ -14,6 +14,9 @@ type PlayoutConfig struct {
 	Decoder codec.AudioDecoder
 }
 
+// DecodeAlways as [Playout.Pull]'s quiet asks for every sound.
+const DecodeAlways uint8 = codec.Silence + 1
+
 // Info says what [Playout.Pull] gave.
 type Info struct {
 	// PTS is the source's time of the first sample. It goes on through
@@ -29,6 +32,9 @@ type Info struct {
 	Concealed bool
 	// Silent says that every sample is zero.
 	Silent bool
+	// Skipped says that the sender told that this is too quiet to be asked
+	// for, and it was not decoded: Silent is set, Level is what he told.
+	Skipped bool
 	// Level is the loudness, in -dBov; see [Level].
 	Level uint8
 }
@@ -119,7 +125,11 @@ func (p *Playout) Push(f *codec.EncodedFrame, now time.Duration) {
 // Pull fills dst with the next 20 ms, whatever is there, and says what they
 // are. It is to be called once a tick; a tick that comes late is made up for by
 // calling twice. now never goes back.
-func (p *Playout) Pull(dst *codec.AudioFrame, now time.Duration) Info {
+//
+// quiet is a level in -dBov, from which down the caller does not need the
+// sound: packets whose senders say (RFC 6464) that they are that quiet are not
+// decoded, see [Info.Skipped]. [DecodeAlways] decodes everything.
+func (p *Playout) Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8) Info {
 	if p.closed {
 		clear(dst[:])
 		return Info{Silent: true, Level: codec.Silence}

@@ -234,7 +234,7 @@ func TestPlayoutInboxIsBounded(t *testing.T) {
 		l.playout.Push(fakePacket(seq, seq*960, 960), time.Duration(seq)*codec.FrameDuration)
 	}
 	var dst codec.AudioFrame
-	l.playout.Pull(&dst, (inboxPackets+100)*codec.FrameDuration)
+	l.playout.Pull(&dst, (inboxPackets+100)*codec.FrameDuration, DecodeAlways)
 	if s := l.playout.Stats(); s.Overflowed != 100 || s.Skipped < 480 {
 		t.Errorf("%+v: want 100 dropped at the inbox, the rest skipped down to 400 ms", s)
 	}
@@ -253,7 +253,7 @@ func TestPlayoutClose(t *testing.T) {
 	}
 	l.playout.Push(f.Retain(), time.Second)
 	dst := codec.AudioFrame{1}
-	if info := l.playout.Pull(&dst, time.Second); !info.Silent || dst[0] != 0 {
+	if info := l.playout.Pull(&dst, time.Second, DecodeAlways); !info.Silent || dst[0] != 0 {
 		t.Errorf("after close: %+v", info)
 	}
 	f.Release() // the last one, or this panics
@@ -270,7 +270,7 @@ func TestPlayoutAllocatesNothing(t *testing.T) {
 		}
 		l.seq++
 		l.tick++
-		l.playout.Pull(&dst, now)
+		l.playout.Pull(&dst, now, DecodeAlways)
 	})
 	if n != 0 && !raceEnabled {
 		t.Errorf("%v allocations a tick", n)

@@ -142,7 +142,7 @@ func TestRoomWithBadLinks(t *testing.T) {
 // linkPuller is a member's source that is fed by a simulated link.
 type linkPuller struct{ *link }
 
-func (l linkPuller) Pull(dst *codec.AudioFrame, _ time.Duration) Info {
+func (l linkPuller) Pull(dst *codec.AudioFrame, _ time.Duration, _ uint8) Info {
 	l.run(codec.FrameDuration)
 	copy(dst[:], l.pcm[len(l.pcm)-codec.FrameSamples:])
 	return l.infos[len(l.infos)-1]
@@ -168,7 +168,7 @@ func TestPushWhilePulling(t *testing.T) {
 	})
 	var dst codec.AudioFrame
 	for i := range packets {
-		p.Pull(&dst, time.Duration(i)*codec.FrameDuration)
+		p.Pull(&dst, time.Duration(i)*codec.FrameDuration, DecodeAlways)
 	}
 	wg.Wait()
 	if err := p.Close(); err != nil || p.Stats().Packets != packets {
