@@ -26,6 +26,13 @@ type EncodedFrame struct {
 	// Seq is, of inbound sound, the packet's extended RTP sequence number: a
 	// gap in Seq is loss, a gap in PTS alone is the sender's DTX.
 	Seq int64
+	// Redundant says that an inbound packet of sound was lost on its way and
+	// comes as a later packet's redundancy (RFC 2198): Arrival is that packet's,
+	// Level is not known, Seq and PTS are its own.
+	Redundant bool
+	// DTX says that outbound sound is silence which need not be sent (RFC 7587
+	// section 3.1.3): a receiver that gets nothing makes its own.
+	DTX bool
 	// Data is the coded bytes, without any RTP payload descriptor.
 	Data []byte
 	// Key says that a decoder can start here.

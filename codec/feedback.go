@@ -22,10 +22,17 @@ type Feedback struct {
 	// KeyframeWanted says that the client asked for a key frame of the
 	// stream it receives (PLI, RFC 4585 section 6.3.1; FIR, RFC 5104 section 4.3.1).
 	KeyframeWanted bool
-	// Report says that the four figures below are fresh.
+	// Report says that LossFraction, RTT, EstimateBps and QueueDelay are fresh.
 	Report bool
-	// LossFraction of what was sent, 0..1, over the last report interval.
+	// LossFraction of the picture, 0..1, over the last report interval; of the
+	// sound when the client gets no picture.
 	LossFraction float64
+	// AudioReport says that AudioLossFraction and RTT are fresh. A client that
+	// gets both streams reports on each: such feedback then comes twice, once
+	// with Report and once with AudioReport.
+	AudioReport bool
+	// AudioLossFraction of the sound, 0..1, over the last report interval.
+	AudioLossFraction float64
 	// RTT by receiver reports.
 	RTT time.Duration
 	// EstimateBps is what the path is believed to carry; 0 is unknown.
