@@ -1,5 +1,6 @@
 // Package transporttest is a bad network in user space, for tests: loss,
-// delay, jitter, reordering, duplicates and a bottleneck, all seeded.
+// delay, jitter, reordering, duplicates, a bottleneck whose rate changes,
+// outages and changes of address, all seeded.
 //
 // A [Spec] says what the network does, and can be read from a string with
 // [ParseSpec]. A [Link] applies it to packets of any kind under a clock that

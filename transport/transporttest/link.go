@@ -9,6 +9,7 @@ import (
 type Stats struct {
 	In, Out    uint64 // packets pushed, and popped
 	Lost       uint64 // by Loss
+	Dropped    uint64 // by an outage
 	Overflowed uint64 // by Queue, or the bound of the link
 	Duplicated uint64
 	HeldBack   uint64 // by Reorder
@@ -58,16 +59,17 @@ func (l *Link[T]) Push(pkt T, bytes int, now time.Duration) {
 		l.stats.Lost++
 		return
 	}
-	at := now
-	if l.spec.RateBps > 0 {
-		start := max(now, l.busy)
-		if start-now > l.spec.Queue {
-			l.stats.Overflowed++
-			return
-		}
-		l.busy = start + time.Duration(float64(bytes)*8/float64(l.spec.RateBps)*float64(time.Second))
-		at = l.busy
+	if l.down(now) {
+		l.stats.Dropped++
+		return
 	}
+	start := max(now, l.busy)
+	if start-now > l.spec.Queue {
+		l.stats.Overflowed++
+		return
+	}
+	l.busy = l.sent(start, bytes)
+	at := l.busy
 	l.carry(pkt, at)
 	if l.spec.Duplicate > 0 && l.rng.Float64() < l.spec.Duplicate {
 		l.stats.Duplicated++
@@ -85,15 +87,41 @@ func (l *Link[T]) lose() bool {
 		return true
 	}
 	burst := max(l.spec.Burst, 1/(1-p))
-	if l.spec.Burst == 0 {
-		burst = 1 / (1 - p)
-	}
 	if l.lossy {
 		l.lossy = l.rng.Float64() >= 1/burst
 	} else {
 		l.lossy = l.rng.Float64() < p/(burst*(1-p))
 	}
 	return l.lossy
+}
+
+func (l *Link[T]) down(now time.Duration) bool {
+	for _, o := range l.spec.Outages {
+		if o.covers(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// sent is when the bottleneck is through with a packet that it begins at
+// start: at the rate of each moment, should that change meanwhile.
+func (l *Link[T]) sent(start time.Duration, bytes int) time.Duration {
+	bits := float64(bytes) * 8
+	bps := l.spec.RateBps
+	steps := l.spec.Rates
+	for len(steps) > 0 && steps[0].At <= start {
+		bps, steps = steps[0].Bps, steps[1:]
+	}
+	for ; bps > 0; bps, steps = steps[0].Bps, steps[1:] {
+		end := start + time.Duration(bits/float64(bps)*float64(time.Second))
+		if len(steps) == 0 || end <= steps[0].At {
+			return end
+		}
+		bits = max(0, bits-(steps[0].At-start).Seconds()*float64(bps))
+		start = steps[0].At
+	}
+	return start // without limit
 }
 
 // carry delays a packet that is through the bottleneck at at.

@@ -1,8 +1,11 @@
 package transporttest
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,16 +23,29 @@ type datagram struct {
 // through one [Link], what is read through another, in real time. It does for
 // UDP sockets of ICE, of one client or of all on the socket.
 //
+// It can also change its address, at once with [PacketConn.Rebind] or when
+// either Spec's Rebinds say. It does as a NAT does that has forgotten: packets
+// leave from a new port and are answered there, those to the old one are
+// lost, and LocalAddr, which is what stands behind the NAT, stays.
+//
 // WriteTo never blocks and, like a network, tells nothing of losses. What is
 // on its way when the connection is closed is lost. Close ends the goroutines
 // and waits for them, and closes the wrapped connection; twice is fine.
 type PacketConn struct {
-	conn  net.PacketConn
 	start time.Time
 	done  chan struct{}
-	once  sync.Once
+	local net.Addr
 	wait  sync.WaitGroup
-	err   error // of closing, written before done is closed and waited for
+
+	mu struct {
+		sync.Mutex
+		conn    net.PacketConn   // the current one
+		retired []net.PacketConn // still open, so that nobody gets their ports
+		closed  bool
+		err     error // of closing
+		rebinds int
+		stale   uint64
+	}
 
 	in, out pipe
 	arrived chan datagram // due, to be read
@@ -52,16 +68,17 @@ const arrivedMax = 1024
 // in for what is read, out for what is written. Both must be valid.
 func WrapPacketConn(conn net.PacketConn, in, out Spec, seed uint64) *PacketConn {
 	c := &PacketConn{
-		conn:    conn,
 		start:   time.Now(),
+		local:   conn.LocalAddr(),
 		done:    make(chan struct{}),
 		arrived: make(chan datagram, arrivedMax),
 		in:      pipe{link: NewLink[datagram](in, seed), wake: make(chan struct{}, 1)},
 		out:     pipe{link: NewLink[datagram](out, seed+1), wake: make(chan struct{}, 1)},
 	}
 	c.deadline.changed = make(chan struct{})
+	c.mu.conn = conn
 	c.wait.Add(3)
-	go c.receive()
+	go c.receive(conn)
 	go c.pump(&c.in, func(d datagram) {
 		select {
 		case c.arrived <- d:
@@ -70,9 +87,75 @@ func WrapPacketConn(conn net.PacketConn, in, out Spec, seed uint64) *PacketConn 
 	})
 	go c.pump(&c.out, func(d datagram) {
 		// A network tells nobody.
-		_, _ = c.conn.WriteTo(d.data, d.addr)
+		_, _ = c.current().WriteTo(d.data, d.addr)
 	})
+	rebinds := append(slices.Clone(in.Rebinds), out.Rebinds...)
+	slices.Sort(rebinds)
+	if rebinds = slices.Compact(rebinds); len(rebinds) > 0 {
+		c.wait.Add(1)
+		go c.rebind(rebinds)
+	}
 	return c
+}
+
+func (c *PacketConn) current() net.PacketConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.conn
+}
+
+// Rebind moves to a new port of the same address. When there is none to be
+// had, it returns an error and stays where it is.
+func (c *PacketConn) Rebind() error {
+	host, _, err := net.SplitHostPort(c.local.String())
+	if err != nil {
+		return err
+	}
+	conn, err := net.ListenPacket(c.local.Network(), net.JoinHostPort(host, "0"))
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.closed {
+		return errors.Join(net.ErrClosed, conn.Close())
+	}
+	if len(c.mu.retired) >= maxRebinds {
+		return errors.Join(fmt.Errorf("rebound %d times already", maxRebinds), conn.Close())
+	}
+	c.mu.retired = append(c.mu.retired, c.mu.conn)
+	c.mu.conn = conn
+	c.mu.rebinds++
+	c.wait.Add(1) // not after Close waits: closed was looked at under the same lock
+	go c.receive(conn)
+	return nil
+}
+
+// maxRebinds bounds the sockets that one connection holds open.
+const maxRebinds = 2 * maxEvents
+
+// rebind changes the address at each of the instants.
+func (c *PacketConn) rebind(at []time.Duration) {
+	defer c.wait.Done()
+	for _, instant := range at {
+		timer := time.NewTimer(instant - c.now())
+		select {
+		case <-timer.C:
+			// What did not work shows in Rebinds.
+			_ = c.Rebind()
+		case <-c.done:
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// Rebinds returns how often the address has changed, and how many packets
+// have come to old ones since.
+func (c *PacketConn) Rebinds() (n int, stale uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.rebinds, c.mu.stale
 }
 
 func (c *PacketConn) now() time.Duration { return time.Since(c.start) }
@@ -88,19 +171,27 @@ func (c *PacketConn) Stats() (in, out Stats) {
 	return in, out
 }
 
-// receive moves packets from the socket into the link until it is closed.
-func (c *PacketConn) receive() {
+// receive moves packets from a socket into the link until it is closed.
+func (c *PacketConn) receive(conn net.PacketConn) {
 	defer c.wait.Done()
 	buf := make([]byte, maxDatagram)
 	for {
-		n, addr, err := c.conn.ReadFrom(buf)
+		n, addr, err := conn.ReadFrom(buf)
 		if err != nil {
 			// Closed, by us or underneath us. An unconnected UDP socket has no
 			// other errors.
 			c.shut()
 			return
 		}
-		c.push(&c.in, datagram{append([]byte(nil), buf[:n]...), addr})
+		c.mu.Lock()
+		old := conn != c.mu.conn
+		if old {
+			c.mu.stale++
+		}
+		c.mu.Unlock()
+		if !old {
+			c.push(&c.in, datagram{append([]byte(nil), buf[:n]...), addr})
+		}
 	}
 }
 
@@ -187,21 +278,29 @@ func (c *PacketConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 
 // shut tells everybody to end.
 func (c *PacketConn) shut() {
-	c.once.Do(func() {
-		c.err = c.conn.Close()
-		close(c.done)
-	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.closed {
+		return
+	}
+	c.mu.closed = true
+	for _, conn := range append(c.mu.retired, c.mu.conn) {
+		c.mu.err = errors.Join(c.mu.err, conn.Close())
+	}
+	close(c.done)
 }
 
 // Close ends the goroutines, waits for them, and closes the wrapped connection.
 func (c *PacketConn) Close() error {
 	c.shut()
 	c.wait.Wait()
-	return c.err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.err
 }
 
 // LocalAddr is the wrapped connection's.
-func (c *PacketConn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+func (c *PacketConn) LocalAddr() net.Addr { return c.local }
 
 // SetDeadline sets the deadline of reads; writes do not block.
 func (c *PacketConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }

@@ -2,13 +2,12 @@ package transporttest
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 )
 
 // Spec says what a [Link] does to packets. The zero value does nothing: every
-// packet comes out at once, in order.
+// packet comes out at once, in order. Instants count from the link's beginning,
+// which is 0 on the clock that Push and Pop are given.
 type Spec struct {
 	// Loss is the share of packets that vanish, 0..1, in the long run.
 	Loss float64
@@ -30,21 +29,71 @@ type Spec struct {
 	Duplicate float64
 	// RateBps is what the link carries; 0 is without limit.
 	RateBps int
-	// Queue is how much of RateBps may wait, as the time it takes to send;
-	// packets beyond are lost. Defaults to 300 ms.
+	// Rates change RateBps, each from its instant on; the instants ascend.
+	Rates []RateStep
+	// Queue is how long a packet may wait for its turn at the rate, or the
+	// rates to come; those that would wait longer are lost. It bounds time, not
+	// bytes, so a fall of the rate makes the queue short, not the wait long.
+	// Defaults to 300 ms.
 	Queue time.Duration
+	// Outages are when the link is down: what is sent into it then is lost,
+	// what is on its way still arrives.
+	Outages []Outage
+
+	// Rebinds are the instants, ascending, at which packets begin to come from
+	// a new address, as behind a NAT that has forgotten. A [Link] knows no
+	// addresses: [PacketConn] does it.
+	Rebinds []time.Duration
+	// DriftPPM is how fast the sender's media clock runs, in millionths;
+	// negative is slow. No network does that: it is for whoever makes the
+	// packets, and stands here so that one text describes a bad client.
+	DriftPPM float64
 }
 
-// defaultQueue is in the range of home routers.
-const defaultQueue = 300 * time.Millisecond
+// RateStep is the rate of a link from At on; 0 is without limit.
+type RateStep struct {
+	At  time.Duration
+	Bps int
+}
 
-// minHold is how long a packet chosen by Reorder is held back at least.
-const minHold = 10 * time.Millisecond
+// Outage is when a link is down: from At on for For, and again each Every, when
+// that is not 0.
+type Outage struct {
+	At, For, Every time.Duration
+}
 
-// Zero reports whether the link does nothing.
-func (s Spec) Zero() bool { return s == Spec{} }
+// covers reports whether the link is down at now.
+func (o Outage) covers(now time.Duration) bool {
+	since := now - o.At
+	if since >= 0 && o.Every > 0 {
+		since %= o.Every
+	}
+	return since >= 0 && since < o.For
+}
 
-// Validate reports the first field that is out of range.
+const (
+	// defaultQueue is in the range of home routers.
+	defaultQueue = 300 * time.Millisecond
+	// minHold is how long a packet chosen by Reorder is held back at least.
+	minHold = 10 * time.Millisecond
+	// maxEvents is how many changes of rate, outages and addresses there may
+	// be, each.
+	maxEvents = 64
+	// maxInstant is the latest instant at which something may change.
+	maxInstant = 24 * time.Hour
+	// maxDriftPPM is far beyond any crystal.
+	maxDriftPPM = 10_000
+	// maxRateBps is beyond any link, and far from overflow.
+	maxRateBps = 1e12
+)
+
+// Zero reports whether the spec changes nothing.
+func (s Spec) Zero() bool {
+	return s.Loss == 0 && s.Burst == 0 && s.Delay == 0 && s.Jitter == 0 && !s.Free && s.Reorder == 0 && s.Duplicate == 0 &&
+		s.RateBps == 0 && len(s.Rates) == 0 && s.Queue == 0 && len(s.Outages) == 0 && len(s.Rebinds) == 0 && s.DriftPPM == 0
+}
+
+// Validate reports the first field that is out of range, by its key.
 func (s Spec) Validate() error {
 	for _, share := range []struct {
 		name string
@@ -65,92 +114,51 @@ func (s Spec) Validate() error {
 			return fmt.Errorf("%s: %v: want 0s..1m", d.name, d.v)
 		}
 	}
-	if s.RateBps < 0 {
-		return fmt.Errorf("rate: %d bps: want 0 (no limit) or more", s.RateBps)
+	if !(s.DriftPPM >= -maxDriftPPM && s.DriftPPM <= maxDriftPPM) {
+		return fmt.Errorf("drift: %v ppm: want -%dppm..%dppm", s.DriftPPM, maxDriftPPM, maxDriftPPM)
+	}
+	return s.validateEvents()
+}
+
+// validateEvents is Validate for what has instants.
+func (s Spec) validateEvents() error {
+	for _, n := range []struct {
+		name string
+		n    int
+	}{{"rate", len(s.Rates)}, {"drop", len(s.Outages)}, {"rebind", len(s.Rebinds)}} {
+		if n.n > maxEvents {
+			return fmt.Errorf("%s: given %d times: want %d at most", n.name, n.n, maxEvents)
+		}
+	}
+	if s.RateBps < 0 || s.RateBps > maxRateBps {
+		return fmt.Errorf("rate: %d bps: want 0 (no limit) to 1e12", s.RateBps)
+	}
+	last := time.Duration(0)
+	for _, r := range s.Rates {
+		if r.Bps < 0 || r.Bps > maxRateBps {
+			return fmt.Errorf("rate: %d bps: want 0 (no limit) to 1e12", r.Bps)
+		}
+		if r.At <= last || r.At > maxInstant {
+			return fmt.Errorf("rate: a change at %v: want each after the one before it, and after 0s, within a day", r.At)
+		}
+		last = r.At
+	}
+	for _, o := range s.Outages {
+		switch {
+		case o.For <= 0 || o.For > maxInstant:
+			return fmt.Errorf("drop: for %v: want more than 0s", o.For)
+		case o.At < 0 || o.At > maxInstant:
+			return fmt.Errorf("drop: at %v: want 0s or later, within a day", o.At)
+		case o.Every != 0 && o.Every <= o.For || o.Every > maxInstant:
+			return fmt.Errorf("drop: %v each %v: want it up in between", o.For, o.Every)
+		}
+	}
+	last = 0
+	for _, at := range s.Rebinds {
+		if at <= last || at > maxInstant {
+			return fmt.Errorf("rebind: at %v: want each after the one before it, and after 0s, within a day", at)
+		}
+		last = at
 	}
 	return nil
-}
-
-// ParseSpec reads a specification like
-//
-//	loss=5%,burst=3,delay=30ms,jitter=30ms,order=free,reorder=1%,duplicate=1%,rate=500kbps,queue=300ms
-//
-// in which everything may be left out; the empty string is the zero Spec.
-// order is keep (the default) or free. Errors name the key.
-func ParseSpec(text string) (Spec, error) {
-	var s Spec
-	seen := make(map[string]bool)
-	for item := range strings.SplitSeq(text, ",") {
-		item = strings.TrimSpace(item)
-		if item == "" {
-			continue
-		}
-		key, value, ok := strings.Cut(item, "=")
-		if !ok {
-			return Spec{}, fmt.Errorf("%s: want %s=value", item, item)
-		}
-		if seen[key] {
-			return Spec{}, fmt.Errorf("%s: given twice", key)
-		}
-		seen[key] = true
-		var err error
-		switch key {
-		case "loss":
-			s.Loss, err = parseShare(value)
-		case "burst":
-			s.Burst, err = strconv.ParseFloat(value, 64)
-		case "delay":
-			s.Delay, err = time.ParseDuration(value)
-		case "jitter":
-			s.Jitter, err = time.ParseDuration(value)
-		case "order":
-			if value != "keep" && value != "free" {
-				err = fmt.Errorf("%q: want keep or free", value)
-			}
-			s.Free = value == "free"
-		case "reorder":
-			s.Reorder, err = parseShare(value)
-		case "duplicate":
-			s.Duplicate, err = parseShare(value)
-		case "rate":
-			s.RateBps, err = parseRate(value)
-		case "queue":
-			s.Queue, err = time.ParseDuration(value)
-		default:
-			err = fmt.Errorf("unknown: want loss, burst, delay, jitter, order, reorder, duplicate, rate or queue")
-		}
-		if err != nil {
-			return Spec{}, fmt.Errorf("%s: %w", key, err)
-		}
-	}
-	return s, s.Validate()
-}
-
-// parseShare reads "5%" or "0.05".
-func parseShare(v string) (float64, error) {
-	number, percent := strings.CutSuffix(v, "%")
-	f, err := strconv.ParseFloat(number, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%q is no share: want something like 5%% or 0.05", v)
-	}
-	if percent {
-		f /= 100
-	}
-	return f, nil
-}
-
-// parseRate reads "500kbps", "1.5Mbps" or "64000bps".
-func parseRate(v string) (int, error) {
-	number, ok := strings.CutSuffix(v, "bps")
-	unit := 1.0
-	if n, is := strings.CutSuffix(number, "k"); is {
-		number, unit = n, 1e3
-	} else if n, is := strings.CutSuffix(number, "M"); is {
-		number, unit = n, 1e6
-	}
-	f, err := strconv.ParseFloat(number, 64)
-	if !ok || err != nil || !(f >= 0 && f*unit <= 1e12) {
-		return 0, fmt.Errorf("%q is no rate: want something like 500kbps or 1.5Mbps", v)
-	}
-	return int(f * unit), nil
 }
