@@ -47,6 +47,12 @@ type Config struct {
 	Video, Audio Source
 	// NoVideo asks for no picture.
 	NoVideo bool
+	// DriftPPM is how fast the media clock of stored sources runs against this
+	// machine's, in millionths; negative is slow. Sound, picture and the
+	// timestamps of sender reports all go by it, the wall clock in the reports
+	// does not: that is how a receiver sees it of a real device. Live sources
+	// have clocks of their own.
+	DriftPPM float64
 	// OnAudio and OnVideo get what is received. They must be quick, since
 	// they run where packets are read, and may be nil.
 	OnAudio func(Packet)
@@ -87,6 +93,9 @@ func New(cfg Config) (*Client, error) {
 	if role == Publisher && cfg.Video == nil && cfg.Audio == nil {
 		return nil, errors.New("a publisher (/whip/) needs Video or Audio")
 	}
+	if !(cfg.DriftPPM > -1e5 && cfg.DriftPPM < 1e5) {
+		return nil, fmt.Errorf("DriftPPM is %v: want a tenth of all at most, -100000 to 100000", cfg.DriftPPM)
+	}
 	if cfg.HTTP == nil {
 		cfg.HTTP = &http.Client{Timeout: 10 * time.Second}
 	}
@@ -101,9 +110,11 @@ func New(cfg Config) (*Client, error) {
 	streamID := "mixdown-" + rand.Text()
 	if cfg.Audio != nil {
 		c.audio = newTrack(webrtc.RTPCodecTypeAudio, cfg.Audio, streamID)
+		c.audio.drift = drift(cfg.DriftPPM)
 	}
 	if cfg.Video != nil {
 		c.video = newTrack(webrtc.RTPCodecTypeVideo, cfg.Video, streamID)
+		c.video.drift = drift(cfg.DriftPPM)
 	}
 	c.recv.mu.onAudio, c.recv.mu.onVideo = cfg.OnAudio, cfg.OnVideo
 	return c, nil

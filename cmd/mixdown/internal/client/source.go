@@ -45,9 +45,23 @@ func (l *loop) Live() bool { return false }
 type pacer struct {
 	start time.Time
 	pts   time.Duration
+	drift drift // how pts runs against the clock
 	// Skipped is how much media time was left out because this process could
 	// not run for so long.
 	skipped time.Duration
+}
+
+// drift is how fast a media clock runs, in millionths.
+type drift float64
+
+// clock returns how long a span of media time takes on the clock.
+func (d drift) clock(media time.Duration) time.Duration {
+	return media - time.Duration(float64(media)*float64(d)/(1e6+float64(d)))
+}
+
+// media returns how much media time passes in a span of the clock.
+func (d drift) media(clock time.Duration) time.Duration {
+	return clock + time.Duration(float64(clock)*float64(d)/1e6)
 }
 
 // maxLate is how far behind a sender may fall before it leaves units out
@@ -57,7 +71,7 @@ const maxLate = 500 * time.Millisecond
 // advance moves to the next unit and returns how long to wait until it is due.
 func (p *pacer) advance(d time.Duration, now time.Time) time.Duration {
 	p.pts += d
-	wait := p.start.Add(p.pts).Sub(now)
+	wait := p.start.Add(p.drift.clock(p.pts)).Sub(now)
 	if wait < -maxLate {
 		p.skipped -= wait
 		p.pts -= wait

@@ -32,6 +32,7 @@ type track struct {
 	clockRate int64
 	streamID  string
 	source    Source
+	drift     drift
 	bound     chan struct{} // closed by the first Bind
 
 	mu struct { // packets leave in order of their numbers, resent ones between
@@ -113,7 +114,7 @@ func (t *track) Unbind(webrtc.TrackLocalContext) error { return nil }
 // run sends the source's units until ctx is done. start is the instant of
 // media time zero, the same for all tracks of a client.
 func (t *track) run(ctx context.Context, start time.Time) error {
-	p := pacer{start: start}
+	p := pacer{start: start, drift: t.drift}
 	rtpStart := t.mu.header.Timestamp
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -127,7 +128,7 @@ func (t *track) run(ctx context.Context, start time.Time) error {
 			}
 			return err
 		}
-		due := start.Add(p.pts)
+		due := start.Add(t.drift.clock(p.pts))
 		if t.source.Live() {
 			// The source's own pace is the truth: pictures are stamped when they
 			// come, sound by its samples, unless the device has paused.
@@ -241,7 +242,7 @@ func (t *track) report(now time.Time) *rtcp.SenderReport {
 	if m.stats.Packets == 0 {
 		return nil
 	}
-	ahead := int64(now.Sub(m.lastSent)) * t.clockRate / int64(time.Second)
+	ahead := int64(t.drift.media(now.Sub(m.lastSent))) * t.clockRate / int64(time.Second)
 	return &rtcp.SenderReport{
 		SSRC: m.header.SSRC, NTPTime: uint64(codec.NTPTimeOf(now)), RTPTime: m.lastRTPTime + uint32(ahead),
 		PacketCount: uint32(m.stats.Packets), OctetCount: uint32(m.stats.Bytes),
