@@ -206,13 +206,17 @@ func (p *Pool) runOne(t *Task) {
 	s.QueueDelay.Observe(max(0, start-t.since))
 	p.mu.Unlock()
 
+	mark := StartCPU()
 	t.run()
+	used := mark.Elapsed()
+	t.cpu.Add(int64(used))
 
 	p.mu.Lock()
 	end := p.now()
 	s.Running--
 	s.Executed++
 	s.Busy += end - start
+	s.CPU += used
 	s.Lateness.Observe(max(0, end-deadline))
 	if end > deadline {
 		s.Late++

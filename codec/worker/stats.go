@@ -118,6 +118,7 @@ type Stats struct {
 	QueueDelay Histogram
 	// Lateness is how far past its deadline each run ended, 0 when in time.
 	Lateness Histogram
-	// Busy is the wall time that all workers together spent in tasks.
-	Busy time.Duration
+	// Busy is the wall time that all workers together spent in tasks, CPU the
+	// processor time: the rest of Busy they stood aside for other threads.
+	Busy, CPU time.Duration
 }

@@ -1,6 +1,9 @@
 package worker
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // state is where a task is between two runs; guarded by its pool's mutex.
 type state uint8
@@ -16,6 +19,7 @@ const (
 // to the first [Pool] it is submitted to, and must not be copied.
 type Task struct {
 	run func()
+	cpu atomic.Int64 // nanoseconds of all runs that have ended
 
 	// Under the pool's mutex.
 	state    state
@@ -28,6 +32,10 @@ type Task struct {
 // NewTask returns a task that calls run. The function is called on a worker's
 // locked thread; it should work for milliseconds and not wait for others.
 func NewTask(run func()) *Task { return &Task{run: run} }
+
+// CPU returns the processor time of all runs that have ended. Any goroutine
+// may ask.
+func (t *Task) CPU() time.Duration { return time.Duration(t.cpu.Load()) }
 
 // taskHeap orders tasks by deadline, then by arrival. It implements heap.Interface.
 type taskHeap []*Task
