@@ -17,7 +17,10 @@ type Frame struct {
 	// PTS counts from the stream's first picture, by RTP timestamps.
 	PTS time.Duration
 	// Capture is the sender's instant by its sender reports; 0 before the first.
-	Capture       codec.NTPTime
+	Capture codec.NTPTime
+	// Arrival is when the last of its packets was read from the socket, on the
+	// process's clock.
+	Arrival       time.Duration
 	Key           bool
 	Width, Height int // of key frames
 

@@ -77,10 +77,24 @@ func TestPacerKeepsMediaTime(t *testing.T) {
 	}
 }
 
+func TestPausesOfTheSenderAreNoGaps(t *testing.T) {
+	var a Arrivals
+	a.add(100, 0)
+	a.add(520, 400) // DTX: 400 of these 420 were meant
+	a.add(540, 0)
+	var lengths []time.Duration
+	for _, g := range a.GapsBetween(90, 560) {
+		lengths = append(lengths, g.Length)
+	}
+	if want := []time.Duration{10, 20, 20}; !slices.Equal(lengths, want) {
+		t.Errorf("gaps %v: want %v", lengths, want)
+	}
+}
+
 func TestGapsBetween(t *testing.T) {
 	var a Arrivals
 	for _, t := range []int{10, 20, 50, 60, 100} {
-		a.add(time.Duration(t))
+		a.add(time.Duration(t), 0)
 	}
 	var lengths []time.Duration
 	for _, g := range a.GapsBetween(15, 80) {
@@ -97,7 +111,7 @@ func TestGapsBetween(t *testing.T) {
 		t.Errorf("quantile of nothing %v", q)
 	}
 	for range maxArrivals {
-		a.add(1000)
+		a.add(1000, 0)
 	}
 	if len(a.at) > maxArrivals {
 		t.Errorf("%d arrivals are kept: want at most %d", len(a.at), maxArrivals)

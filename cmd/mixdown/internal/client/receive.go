@@ -21,6 +21,8 @@ type Packet struct {
 	Capture codec.NTPTime
 	// Seq is the RTP sequence number, extended.
 	Seq int64
+	// Arrival is when it was read from the socket, on the process's clock.
+	Arrival time.Duration
 }
 
 // pliInterval is as often as a key frame is asked for at most.
@@ -76,14 +78,50 @@ func (r *receiver) readReports(from *webrtc.RTPReceiver, c *senderClock, rate in
 	}
 }
 
+// audioCounter follows one stream of sound by its packets' headers.
+type audioCounter struct {
+	highest   int64 // sequence number, extended; -1 before the first packet
+	first     uint32
+	timestamp uint32 // of the packet with the highest number
+}
+
+// usual is the media time of a packet from the server.
+const usual = codec.FrameSamples
+
+// count enters one packet into the counters and returns its extended number.
+// The caller holds r.mu.
+func (r *receiver) count(c *audioCounter, number uint16, timestamp uint32, bytes int, now time.Duration) (seq int64) {
+	s := &r.mu.audio
+	s.Packets++
+	s.Bytes += uint64(bytes)
+	var paused time.Duration
+	if c.highest < 0 {
+		seq = int64(number)
+		c.highest, c.first, c.timestamp = seq, timestamp, timestamp
+		s.First = now - r.posted
+	} else if seq = c.highest + int64(int16(number-uint16(c.highest))); seq > c.highest {
+		// Nothing is missing and yet time has passed: that was meant.
+		if left := int32(timestamp - c.timestamp - usual); seq == c.highest+1 && left > 0 {
+			paused = time.Duration(left) * time.Second / codec.SampleRate
+			s.Paused += paused
+		}
+		s.Lost += uint64(seq - c.highest - 1)
+		c.highest, c.timestamp = seq, timestamp
+	} else {
+		// It was counted as lost when its successor came.
+		s.Reordered++
+		s.Lost -= min(s.Lost, 1)
+	}
+	r.mu.arrivals.add(now, paused)
+	return seq
+}
+
 // readAudio runs until the track ends.
 func (r *receiver) readAudio(t *webrtc.TrackRemote) {
 	var (
 		buf     = make([]byte, 1600)
 		packet  rtp.Packet
-		highest int64 = -1
-		first   uint32
-		base    int64
+		counter = audioCounter{highest: -1}
 	)
 	for {
 		n, _, err := t.Read(buf)
@@ -95,30 +133,11 @@ func (r *receiver) readAudio(t *webrtc.TrackRemote) {
 			continue
 		}
 		r.mu.Lock()
-		s := &r.mu.audio
-		s.Packets++
-		s.Bytes += uint64(n)
-		r.mu.arrivals.add(now)
-		var seq int64
-		if highest < 0 {
-			base, first = int64(packet.SequenceNumber), packet.Timestamp
-			seq, highest = base, base
-			s.First = now - r.posted
-		} else {
-			seq = highest + int64(int16(packet.SequenceNumber-uint16(highest)))
-			if seq > highest {
-				s.Lost += uint64(seq - highest - 1)
-				highest = seq
-			} else {
-				// It was counted as lost when its successor came.
-				s.Reordered++
-				s.Lost -= min(s.Lost, 1)
-			}
-		}
+		seq := r.count(&counter, packet.SequenceNumber, packet.Timestamp, n, now)
 		if r.mu.onAudio != nil {
 			r.mu.onAudio(Packet{
-				Data: packet.Payload, Seq: seq, Capture: r.mu.audioClock.capture(packet.Timestamp),
-				PTS: time.Duration(int32(packet.Timestamp-first)) * time.Second / codec.SampleRate,
+				Data: packet.Payload, Seq: seq, Arrival: now, Capture: r.mu.audioClock.capture(packet.Timestamp),
+				PTS: time.Duration(int32(packet.Timestamp-counter.first)) * time.Second / codec.SampleRate,
 			})
 		}
 		r.mu.Unlock()
@@ -136,12 +155,12 @@ func (r *receiver) readVideo(t *webrtc.TrackRemote, sendPLI func([]rtcp.Packet) 
 	)
 	r.mu.Lock()
 	a := newAssembler(&r.mu.video, func(f Frame) {
-		r.mu.pictures.add(now)
+		r.mu.pictures.add(now, 0)
 		if r.mu.video.First == 0 {
 			r.mu.video.First = now - r.posted
 		}
 		if r.mu.onVideo != nil {
-			f.Capture = r.mu.videoClock.capture(f.timestamp)
+			f.Capture, f.Arrival = r.mu.videoClock.capture(f.timestamp), now
 			r.mu.onVideo(f)
 		}
 	}, func() { askKey = true })

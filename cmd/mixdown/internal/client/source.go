@@ -21,6 +21,14 @@ type Source interface {
 	Live() bool
 }
 
+// Observer is a [Source] that wants to know when the unit of its latest Next
+// went out: due is when it had to by the media's clock, which is what sender
+// reports say, and at is when the last of its packets was handed to the socket,
+// both on the process's clock. It runs on the goroutine that sends.
+type Observer interface {
+	Sent(due, at time.Duration)
+}
+
 // Loop plays a clip for ever. The clip may be shared.
 func Loop(c *clip.Clip) Source { return &loop{player: c.Play()} }
 

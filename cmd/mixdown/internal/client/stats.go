@@ -34,6 +34,9 @@ type ReceivedStats struct {
 	PLIs uint64
 	// Width and Height of the latest key frame.
 	Width, Height int
+	// Paused is media time that the sender left out without losing a packet:
+	// DTX. 0 for pictures.
+	Paused time.Duration
 	// First is when the first whole picture, or the first packet of sound,
 	// had come, from the moment the offer was posted; 0 is never.
 	First time.Duration
@@ -48,38 +51,54 @@ type Stats struct {
 // Arrivals records when something arrived, on the process's clock. It is
 // bounded: beyond its capacity the oldest half is forgotten.
 type Arrivals struct {
-	at []time.Duration
+	at []arrival
+}
+
+type arrival struct {
+	at time.Duration
+	// paused is how much of the time since the arrival before was a pause that
+	// the sender meant.
+	paused time.Duration
 }
 
 const maxArrivals = 1 << 17 // 43 minutes of sound
 
-func (a *Arrivals) add(now time.Duration) {
+func (a *Arrivals) add(now, paused time.Duration) {
 	if len(a.at) >= maxArrivals {
 		a.at = append(a.at[:0], a.at[maxArrivals/2:]...)
 	}
-	a.at = append(a.at, now)
+	a.at = append(a.at, arrival{now, paused})
 }
 
 // Gap is one pause between two arrivals.
 type Gap struct {
 	// End is when the later one arrived, on the process's clock.
-	End, Length time.Duration
+	End time.Duration
+	// Length is the time since the one before, without what the sender left out
+	// on purpose.
+	Length time.Duration
 }
 
 // GapsBetween returns the pauses that ended in (from, to], the last of them
-// the one that is open at to.
+// the one that is open at to, unless the sender makes pauses: whether the last
+// one is meant, only its end would tell.
 func (a *Arrivals) GapsBetween(from, to time.Duration) []Gap {
 	var gaps []Gap
 	last := from
+	pauses := false
 	for _, t := range a.at {
-		if t <= from {
+		if t.at <= from {
 			continue
 		}
-		if t > to {
+		if t.at > to {
 			break
 		}
-		gaps = append(gaps, Gap{t, t - last})
-		last = t
+		gaps = append(gaps, Gap{t.at, max(t.at-last-t.paused, 0)})
+		last = t.at
+		pauses = pauses || t.paused > 0
+	}
+	if pauses {
+		return gaps
 	}
 	return append(gaps, Gap{to, to - last})
 }

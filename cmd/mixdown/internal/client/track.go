@@ -32,6 +32,7 @@ type track struct {
 	clockRate int64
 	streamID  string
 	source    Source
+	observer  Observer // the source, or nil
 	drift     drift
 	bound     chan struct{} // closed by the first Bind
 
@@ -45,8 +46,9 @@ type track struct {
 		history     [historySize]sentPacket
 		scratch     []byte
 		stats       SentStats
-		lastRTPTime uint32    // of the latest unit
-		lastSent    time.Time // when that unit was due
+		lastRTPTime uint32        // of the latest unit
+		lastSent    time.Time     // when that unit was due
+		handed      time.Duration // when the latest packet went to the socket
 	}
 }
 
@@ -59,6 +61,7 @@ type sentPacket struct {
 
 func newTrack(kind webrtc.RTPCodecType, source Source, streamID string) *track {
 	t := &track{kind: kind, source: source, streamID: streamID, clockRate: 90000, bound: make(chan struct{})}
+	t.observer, _ = source.(Observer)
 	if kind == webrtc.RTPCodecTypeAudio {
 		t.clockRate = codec.SampleRate
 	}
@@ -146,7 +149,14 @@ func (t *track) run(ctx context.Context, start time.Time) error {
 		}
 		ticks := int64(p.pts/time.Second)*t.clockRate + int64(p.pts%time.Second)*t.clockRate/int64(time.Second)
 		t.send(unit, rtpStart+uint32(ticks), due)
-		wait = p.advance(unit.Duration, time.Now())
+		now := time.Now()
+		if t.observer != nil {
+			t.mu.Lock()
+			at := t.mu.handed
+			t.mu.Unlock()
+			t.observer.Sent(codec.Now()+due.Sub(now), at)
+		}
+		wait = p.advance(unit.Duration, now)
 		t.mu.Lock()
 		t.mu.stats.Skipped = p.skipped
 		t.mu.Unlock()
@@ -200,6 +210,7 @@ func (t *track) write(h rtp.Header, payload []byte) {
 	slot.header, slot.valid = h, true
 	slot.payload = append(slot.payload[:0], payload...)
 	m.header.SequenceNumber++
+	m.handed = codec.Now()
 	n, err := m.writer.WriteRTP(&h, payload)
 	if err != nil {
 		m.stats.Errors++
