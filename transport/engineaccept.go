@@ -127,6 +127,9 @@ func (e *Engine) settings(p *Peer) webrtc.SettingEngine {
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	s.SetLite(!e.cfg.FullICE)
+	if !e.cfg.FullICE {
+		s.SetICEBindingRequestHandler(new(follower).check)
+	}
 	s.SetSCTPMaxMessageSize(maxDataMessage)
 	s.SetSCTPMaxReceiveBufferSize(4 * maxDataMessage)
 	// The peer's loop has the last word on both ends of a connection's life;
