@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mixdown/codec"
+	"mixdown/codec/worker"
 	"mixdown/mixer/audio"
 )
 
@@ -81,6 +82,7 @@ func (r *Room) reconcile(t *audioTicks, snap *snapshot) {
 
 // tickAudio makes 20 ms of sound and lends it to everybody.
 func (r *Room) tickAudio(t *audioTicks, pts time.Duration) {
+	defer r.charge(t, worker.StartCPU())
 	for i := range t.voices {
 		v := &t.voices[i]
 		if f := v.p.facts.Load(); f != v.facts && v.member != nil {
@@ -110,6 +112,23 @@ func (r *Room) tickAudio(t *audioTicks, pts time.Duration) {
 		}
 	}
 	r.prog.mixed(t.mix.Stats())
+}
+
+// charge notes what a tick has cost, and shares it out among those who send.
+func (r *Room) charge(t *audioTicks, begin worker.CPUMark) {
+	used := int64(begin.Elapsed())
+	r.prog.soundCPU.Add(used)
+	senders := int64(0)
+	for i := range t.voices {
+		if t.voices[i].p.source != nil {
+			senders++
+		}
+	}
+	for i := range t.voices {
+		if s := t.voices[i].p.source; s != nil {
+			s.soundCPU.Add(used / senders)
+		}
+	}
 }
 
 // apply brings a member in line with what the control loop says of him.

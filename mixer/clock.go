@@ -11,19 +11,34 @@ import (
 
 // clockStats counts what happened to one clock. Safe for concurrent use.
 type clockStats struct {
+	// late, when set, is told of each wake-up that came lateAfter or more after
+	// it was due, before its ticks are carried out. It must not block.
+	late      func(late time.Duration, skipped int64)
+	lateAfter time.Duration
+
 	mu struct {
 		sync.Mutex
 		ticks, skipped uint64
 		lateness       worker.Histogram
+		took           worker.Histogram
 	}
 }
 
 func (s *clockStats) count(late time.Duration, ticks int, skipped int64) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.mu.ticks += uint64(ticks)
 	s.mu.skipped += uint64(skipped)
 	s.mu.lateness.Observe(late)
+	s.mu.Unlock()
+	if s.late != nil && late >= s.lateAfter {
+		s.late(late, skipped)
+	}
+}
+
+func (s *clockStats) ticked(took time.Duration) {
+	s.mu.Lock()
+	s.mu.took.Observe(took)
+	s.mu.Unlock()
 }
 
 // ClockStats is how one kind of clock kept time, since its room began.
@@ -34,12 +49,14 @@ type ClockStats struct {
 	Skipped uint64
 	// Lateness is how long after it was due each wake-up came.
 	Lateness worker.Histogram
+	// Took is how long each tick's work took.
+	Took worker.Histogram
 }
 
 func (s *clockStats) read() ClockStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return ClockStats{Ticks: s.mu.ticks, Skipped: s.mu.skipped, Lateness: s.mu.lateness}
+	return ClockStats{Ticks: s.mu.ticks, Skipped: s.mu.skipped, Lateness: s.mu.lateness, Took: s.mu.took}
 }
 
 // runClock calls tick for each tick of p, until ctx is done. While idle says
@@ -73,6 +90,9 @@ func runClock(ctx context.Context, p *pace, wake <-chan struct{}, idle func() bo
 		stats.count(now-due, count, skipped)
 		for n := first; n < first+int64(count); n++ {
 			tick(n)
+			end := codec.Now()
+			stats.ticked(end - now)
+			now = end
 		}
 	}
 }

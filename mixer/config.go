@@ -38,6 +38,13 @@ type Config struct {
 	MaxRooms int
 	// RoomVideoBytes bounds the decoded pictures of one room. Defaults to 512 MiB.
 	RoomVideoBytes int64
+	// LateTick, when set, is told of each audio tick that began LateAfter or
+	// more after it was due, and how many ticks the clock then jumped over. It
+	// is called from the room's audio loop, at the beginning of that tick, and
+	// must not block.
+	LateTick func(room RoomID, late time.Duration, skipped int64)
+	// LateAfter defaults to 40 ms: two ticks, more than clients hold in store.
+	LateAfter time.Duration
 }
 
 // Codecs makes the codecs that a room uses. All fields are required.
@@ -58,6 +65,9 @@ func (c *Config) setDefaults() {
 	if c.RoomVideoBytes == 0 {
 		c.RoomVideoBytes = 512 << 20
 	}
+	if c.LateAfter == 0 {
+		c.LateAfter = 40 * time.Millisecond
+	}
 }
 
 // validate reports every fault at once.
@@ -72,6 +82,9 @@ func (c *Config) validate() error {
 	}
 	if c.MaxRooms < 0 {
 		faults = append(faults, fmt.Errorf("MaxRooms is %d: want 1 or more", c.MaxRooms))
+	}
+	if c.LateAfter < 0 {
+		faults = append(faults, fmt.Errorf("LateAfter is %v: want more than 0, or 0 for 40ms", c.LateAfter))
 	}
 	return errors.Join(faults...)
 }
@@ -179,6 +192,10 @@ type RoomInfo struct {
 	Participants int
 	// Recording names the running recording, or is empty.
 	Recording string
+	// Cores is the processor time that the room uses, in seconds a second,
+	// over the last seconds: decoding, drawing, encoding and sound, but not
+	// the network.
+	Cores float64
 }
 
 // JoinRequest says who joins and what the client can do.
@@ -265,6 +282,11 @@ type ParticipantInfo struct {
 	RTT      time.Duration
 	// LossFraction of what the client was sent, 0..1.
 	LossFraction float64
+	// Cores is the processor time that what the participant sends costs, in
+	// seconds a second, over the last seconds: decoding of pictures, and an
+	// equal share of the room's sound. What all share, the canvas and its
+	// encoding, is the room's alone.
+	Cores float64
 }
 
 // Media says which kinds of media go one way.

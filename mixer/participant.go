@@ -61,6 +61,8 @@ type Participant struct {
 	rtt  atomic.Int64  // nanoseconds
 	loss atomic.Uint64 // math.Float64bits
 
+	cost costMeter // observed by the control loop
+
 	// watching is the rendition that is sent to the client; nil is none.
 	watching atomic.Pointer[video.Rendition]
 
@@ -114,6 +116,7 @@ func (p *Participant) Info() ParticipantInfo {
 		Limits: p.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,
 		RTT:          time.Duration(p.rtt.Load()),
 		LossFraction: math.Float64frombits(p.loss.Load()),
+		Cores:        p.cost.cores(),
 	}
 	if p.source != nil {
 		info.Speaking = p.source.speaking.Load()

@@ -24,6 +24,7 @@ type program struct {
 	mix        *audio.Mix
 	wakeAudio  chan struct{} // one slot
 	audioClock clockStats
+	soundCPU   atomic.Int64 // nanoseconds of processor time in audio ticks
 
 	canvas     layout.Canvas
 	compositor *video.Compositor
@@ -42,7 +43,8 @@ type program struct {
 
 	mu struct {
 		sync.Mutex
-		mixed audio.MixStats // of the last tick
+		mixed     audio.MixStats // of the last tick
+		composing worker.Histogram
 	}
 }
 
@@ -148,6 +150,9 @@ func (g *program) draw() {
 		r.Write(canvas)
 	}
 	canvas.Release()
+	g.mu.Lock()
+	g.mu.composing.Observe(codec.Now() - now)
+	g.mu.Unlock()
 }
 
 // mixed keeps the audio loop's counters for others to read.

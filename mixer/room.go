@@ -56,6 +56,7 @@ type Room struct {
 	room         RoomConfig
 	participants []*Participant // in the order of joining
 	recording    *recording
+	cost         costMeter
 	// startsRecording is set while the files of a recording are being made.
 	startsRecording bool
 }
@@ -87,6 +88,10 @@ func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration
 	var err error
 	if r.prog, err = newProgram(cfg, rc, r.frames, r.log); err != nil {
 		return nil, &Error{Op: "room.create", Kind: Internal, Room: rc.ID, Err: err}
+	}
+	if late := cfg.LateTick; late != nil {
+		r.prog.audioClock.lateAfter = cfg.LateAfter
+		r.prog.audioClock.late = func(by time.Duration, skipped int64) { late(rc.ID, by, skipped) }
 	}
 	r.ctx, r.end = context.WithCancel(ctx)
 	r.publish()
@@ -182,8 +187,9 @@ func (r *Room) control() {
 		case <-sweep.C:
 		}
 		r.sweep()
-		r.publish()
 		now := codec.Now()
+		r.measure(now)
+		r.publish()
 		switch {
 		case len(r.participants) > 0:
 			emptySince = now
@@ -321,7 +327,7 @@ func (r *Room) publish() {
 		roster := slices.Clone(r.participants)
 		r.roster.Store(&roster)
 	}
-	info := RoomInfo{RoomConfig: r.room, Life: r.life, Created: r.created, Participants: len(r.participants)}
+	info := RoomInfo{RoomConfig: r.room, Life: r.life, Created: r.created, Participants: len(r.participants), Cores: r.cost.cores()}
 	if r.recording != nil {
 		info.Recording = r.recording.id
 	}

@@ -24,7 +24,10 @@ type source struct {
 	// never.
 	lastPicture [codec.NumSources]atomic.Int64
 	speaking    atomic.Bool
-	wake        func()
+	// soundCPU is the source's share of the processor time of audio ticks, in
+	// nanoseconds.
+	soundCPU atomic.Int64
+	wake     func()
 }
 
 // writeVideo transfers a frame to a picture's decoder, and wakes the control

@@ -1,6 +1,7 @@
 package mixer
 
 import (
+	"mixdown/codec/worker"
 	"mixdown/mixer/audio"
 	"mixdown/mixer/video"
 )
@@ -14,8 +15,9 @@ type Stats struct {
 	AudioClock, VideoClock ClockStats
 	// ComposeSkipped is video ticks that found the last canvas unfinished.
 	ComposeSkipped uint64
-	// Canvas counts what was drawn.
-	Canvas video.CompositorStats
+	// Canvas counts what was drawn, Composing how long each canvas took.
+	Canvas    video.CompositorStats
+	Composing worker.Histogram
 	// Mix counts ticks and encodes of sound, Sound what came in.
 	Mix   audio.MixStats
 	Sound audio.PlayoutStats
@@ -23,6 +25,8 @@ type Stats struct {
 	Sources video.SourceStats
 	// Renditions counts encoded pictures, by tier.
 	Renditions map[video.Tier]video.RenditionStats
+	// CPU is the processor time of all of this.
+	CPU CPUTime
 }
 
 // add counts o in; what are states of one moment and not counters are left out.
@@ -37,6 +41,8 @@ func (s *Stats) add(o Stats) {
 	s.Canvas.Scaled += o.Canvas.Scaled
 	s.Canvas.Busy += o.Canvas.Busy
 	s.Canvas.Time += o.Canvas.Time
+	s.Composing = s.Composing.Add(o.Composing)
+	s.CPU.add(o.CPU)
 
 	s.Mix.Ticks += o.Mix.Ticks
 	s.Mix.Encodes += o.Mix.Encodes
@@ -63,6 +69,7 @@ func (s *ClockStats) add(o ClockStats) {
 	s.Ticks += o.Ticks
 	s.Skipped += o.Skipped
 	s.Lateness = s.Lateness.Add(o.Lateness)
+	s.Took = s.Took.Add(o.Took)
 }
 
 func addSound(s *audio.PlayoutStats, o audio.PlayoutStats) {
@@ -96,6 +103,8 @@ func addSource(s *video.SourceStats, o video.SourceStats) {
 	s.NoMemory += o.NoMemory
 	s.KeyframeRequests += o.KeyframeRequests
 	s.DecodeTime += o.DecodeTime
+	s.DecodeTimes = s.DecodeTimes.Add(o.DecodeTimes)
+	s.CPU += o.CPU
 }
 
 func addRendition(s *video.RenditionStats, o video.RenditionStats) {
@@ -105,23 +114,27 @@ func addRendition(s *video.RenditionStats, o video.RenditionStats) {
 	s.Keyframes += o.Keyframes
 	for i := range s.KeyRequests {
 		s.KeyRequests[i] += o.KeyRequests[i]
+		s.KeyframesFor[i] += o.KeyframesFor[i]
 	}
 	s.RateDropped += o.RateDropped
 	s.Errors += o.Errors
 	s.NoMemory += o.NoMemory
 	s.Bytes += o.Bytes
 	s.EncodeTime += o.EncodeTime
+	s.EncodeTimes = s.EncodeTimes.Add(o.EncodeTimes)
+	s.CPU += o.CPU
 	s.Subscribers += o.Subscribers
 }
 
 // stats counts what the program did.
 func (g *program) stats() Stats {
 	g.mu.Lock()
-	mixed := g.mu.mixed
+	mixed, composing := g.mu.mixed, g.mu.composing
 	g.mu.Unlock()
 	s := Stats{
 		AudioClock: g.audioClock.read(), VideoClock: g.videoClock.read(),
-		ComposeSkipped: g.skipped.Load(), Canvas: g.compositor.Stats(), Mix: mixed,
+		ComposeSkipped: g.skipped.Load(), Canvas: g.compositor.Stats(), Composing: composing, Mix: mixed,
+		CPU:        g.cpu(),
 		Renditions: make(map[video.Tier]video.RenditionStats),
 	}
 	for _, r := range g.renditions {
@@ -138,6 +151,7 @@ func (s *source) stats() Stats {
 	for _, p := range s.pictures {
 		addSource(&stats.Sources, p.Stats())
 	}
+	stats.CPU.Decode = stats.Sources.CPU
 	return stats
 }
 

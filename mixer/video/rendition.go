@@ -34,15 +34,18 @@ const tickSlack = 5 * time.Millisecond
 type KeyReason uint8
 
 const (
-	// KeySubscribe is a new subscriber.
-	KeySubscribe KeyReason = iota
+	// KeySink is a sink whose Verdict was NeedKey.
+	KeySink KeyReason = iota
 	// KeyClient is a client that asked (PLI, FIR).
 	KeyClient
-	// KeySink is a sink whose Verdict was NeedKey.
-	KeySink
-	// KeyEncoder is an encoder that was made anew: the start, another canvas
-	// size, an error.
-	KeyEncoder
+	// KeySubscribe is a new subscriber.
+	KeySubscribe
+	// KeyStart is an encoder that was made because somebody watches again,
+	// KeySize because the canvas has another size, KeyError because the one
+	// before had failed.
+	KeyStart
+	KeySize
+	KeyError
 	// NumKeyReasons is how many there are.
 	NumKeyReasons
 )
@@ -52,7 +55,7 @@ func (r KeyReason) String() string {
 	if r >= NumKeyReasons {
 		return fmt.Sprintf("reason(%d)", uint8(r))
 	}
-	return [...]string{"subscribe", "client", "sink", "encoder"}[r]
+	return [...]string{"sink", "client", "subscribe", "start", "size", "error"}[r]
 }
 
 // RenditionConfig says what a [Rendition] makes and with what.
@@ -124,6 +127,10 @@ type RenditionStats struct {
 	Encoded, Keyframes uint64
 	// KeyRequests counts what was asked for, by reason.
 	KeyRequests [NumKeyReasons]uint64
+	// KeyframesFor says why key frames were coded. One that answers several
+	// reasons is counted under the last of them in the order above: it would
+	// have come without the others. The rest of Keyframes nobody asked for.
+	KeyframesFor [NumKeyReasons]uint64
 	// RateDropped is frames that the encoder's rate control left out.
 	RateDropped uint64
 	// Errors is encoder failures; each costs a new encoder.
@@ -132,8 +139,12 @@ type RenditionStats struct {
 	NoMemory uint64
 	// Bytes is coded bytes.
 	Bytes uint64
-	// EncodeTime is the time spent in scaling and encoding.
-	EncodeTime time.Duration
+	// EncodeTime is the time spent in scaling and encoding, EncodeTimes that
+	// of each picture.
+	EncodeTime  time.Duration
+	EncodeTimes worker.Histogram
+	// CPU is the processor time of all that.
+	CPU time.Duration
 	// Subscribers is how many there are now.
 	Subscribers int
 }
@@ -268,8 +279,12 @@ func (r *Rendition) Stats() RenditionStats {
 	defer r.mu.Unlock()
 	stats := r.mu.stats
 	stats.Subscribers = len(*r.subs.Load())
+	stats.CPU = r.task.CPU()
 	return stats
 }
+
+// CPU returns the processor time that was spent so far. Any goroutine may ask.
+func (r *Rendition) CPU() time.Duration { return r.task.CPU() }
 
 // Close ends all subscriptions, waits for an encode that runs, and frees the
 // encoder. No WriteVideo runs after it. Twice is fine. It must not be called
@@ -360,7 +375,7 @@ func (r *Rendition) encode(canvas *codec.VideoFrame) {
 		r.encodeFailed(err, pts)
 		return
 	}
-	r.published(out, pts, codec.Now()-start)
+	r.published(out, pts, codec.Now()-start, answered)
 	r.deliver(out)
 	out.Release()
 }
@@ -370,8 +385,13 @@ func (r *Rendition) encode(canvas *codec.VideoFrame) {
 func (r *Rendition) prepare(w, h int, pts time.Duration) bool {
 	e := &r.enc
 	bps := int(r.bitrate.Load())
+	reason := KeyStart
 	if e.encoder != nil && (e.broken || e.width != w || e.height != h) {
+		reason = KeySize
 		r.dropEncoder()
+	}
+	if e.broken {
+		reason = KeyError
 	}
 	if e.encoder == nil {
 		// An encoder that fails at once is not to cost a key frame per tick.
@@ -387,7 +407,7 @@ func (r *Rendition) prepare(w, h int, pts time.Duration) bool {
 			return false
 		}
 		e.encoder, e.width, e.height, e.bitrateBps, e.broken = encoder, w, h, bps, false
-		r.RequestKeyframe(KeyEncoder)
+		r.RequestKeyframe(reason)
 		e.keyed = false // what it codes first is a key frame, window or not
 	}
 	if e.bitrateBps != bps {
@@ -437,8 +457,8 @@ func (r *Rendition) encodeFailed(err error, pts time.Duration) {
 	}
 }
 
-// published counts a coded frame. Of the task.
-func (r *Rendition) published(out *codec.EncodedFrame, pts, took time.Duration) {
+// published counts a coded frame and what it answered. Of the task.
+func (r *Rendition) published(out *codec.EncodedFrame, pts, took time.Duration, answered [NumKeyReasons]bool) {
 	if out.Key {
 		r.enc.keyed, r.enc.lastKey = true, pts
 	}
@@ -448,8 +468,16 @@ func (r *Rendition) published(out *codec.EncodedFrame, pts, took time.Duration) 
 	s.Encoded++
 	s.Bytes += uint64(len(out.Data))
 	s.EncodeTime += took
-	if out.Key {
-		s.Keyframes++
+	s.EncodeTimes.Observe(took)
+	if !out.Key {
+		return
+	}
+	s.Keyframes++
+	for reason := NumKeyReasons; reason > 0; reason-- {
+		if answered[reason-1] {
+			s.KeyframesFor[reason-1]++
+			break
+		}
 	}
 }
 

@@ -274,7 +274,8 @@ func TestKeyWindow(t *testing.T) {
 			t.Errorf("key %d at %v, want %v", i, got[i], want)
 		}
 	}
-	if st := s.Stats(); st.KeyRequests[KeyClient] != 10 || st.Keyframes != 3 {
+	if st := s.Stats(); st.KeyRequests[KeyClient] != 10 || st.Keyframes != 3 ||
+		st.KeyframesFor[KeyStart] != 1 || st.KeyframesFor[KeyClient] != 2 || st.EncodeTimes.Count() != st.Encoded {
 		t.Errorf("%+v", st)
 	}
 }
@@ -370,6 +371,9 @@ func TestCanvasSizeChange(t *testing.T) {
 	if len(s.encoders) != 2 || !s.encoders[0].closed.Load() {
 		t.Error("the encoder was not replaced")
 	}
+	if st := s.Stats(); st.KeyframesFor[KeyStart] != 1 || st.KeyframesFor[KeySize] != 1 {
+		t.Errorf("reasons of key frames %v", st.KeyframesFor)
+	}
 }
 
 func TestEncoderErrors(t *testing.T) {
@@ -392,6 +396,9 @@ func TestEncoderErrors(t *testing.T) {
 	}
 	if gap := f[1].pts - f[0].pts; gap > 400*time.Millisecond {
 		t.Errorf("no picture for %v after an error", gap)
+	}
+	if st := s.Stats(); st.KeyframesFor[KeyStart] != 1 || st.KeyframesFor[KeyError] != 1 {
+		t.Errorf("reasons of key frames %v", st.KeyframesFor)
 	}
 
 	s.refuse.Store(&broken)
@@ -609,7 +616,7 @@ func TestKeyReasonNames(t *testing.T) {
 	for r := range NumKeyReasons {
 		seen[r.String()] = true
 	}
-	if len(seen) != int(NumKeyReasons) || NumKeyReasons.String() != "reason(4)" {
+	if len(seen) != int(NumKeyReasons) || NumKeyReasons.String() != "reason(6)" {
 		t.Errorf("%v", seen)
 	}
 }

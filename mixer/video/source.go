@@ -112,8 +112,12 @@ type SourceStats struct {
 	Width, Height int
 	// Queued is how many coded frames wait now.
 	Queued int
-	// DecodeTime is the time spent in the decoder and in scaling.
-	DecodeTime time.Duration
+	// DecodeTime is the time spent in the decoder and in scaling, DecodeTimes
+	// that of each frame, scaling included where there was any.
+	DecodeTime  time.Duration
+	DecodeTimes worker.Histogram
+	// CPU is the processor time of all that.
+	CPU time.Duration
 }
 
 // NewSource returns a source that is hidden until SetTarget. It starts no goroutine.
@@ -311,8 +315,12 @@ func (s *Source) Stats() SourceStats {
 	stats := s.mu.stats
 	stats.Superseded = s.mu.due.superseded
 	stats.Queued = s.mu.n
+	stats.CPU = s.task.CPU()
 	return stats
 }
+
+// CPU returns the processor time that was spent so far. Any goroutine may ask.
+func (s *Source) CPU() time.Duration { return s.task.CPU() }
 
 // Close drops what waits, waits for a decoding that runs, and frees the
 // decoder. Twice is fine; frames written later are released.
@@ -370,6 +378,9 @@ func (s *Source) run() {
 	took := codec.Now() - start
 	s.mu.Lock()
 	s.mu.stats.DecodeTime += took
+	if f != nil {
+		s.mu.stats.DecodeTimes.Observe(took)
+	}
 	s.mu.Unlock()
 	if more {
 		s.pool.Submit(s.task, next)
