@@ -121,6 +121,7 @@ type Engine struct {
 		started, closing bool
 		peers            map[*Peer]struct{} // nil values never
 		reserved         int                // Accept calls under way
+		past             Stats              // of the peers that have gone
 	}
 	accepts sync.WaitGroup // Accept calls under way; Add only under mu while not closing
 }
@@ -297,7 +298,10 @@ func (e *Engine) dispatcher() *dispatcher {
 func (e *Engine) forget(p *Peer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.mu.peers, p)
+	if _, ok := e.mu.peers[p]; ok {
+		e.mu.past.add(p.totals())
+		delete(e.mu.peers, p)
+	}
 }
 
 // newCertificate makes the one certificate of this process. Clients learn its

@@ -59,6 +59,7 @@ type peerCounters struct {
 	received, receivedBytes               atomic.Uint64
 	policed, malformed, unknown           atomic.Uint64
 	keyframeRequests, nacksSent, plisSent atomic.Uint64
+	requestsDeferred, requestsCut         atomic.Uint64 // by maxOutbox, maxNACKed
 	rtt, queueDelay, estimateBps, lossPPM atomic.Int64
 	streams, controlStreams, channels     atomic.Int32
 	inboundSnapshot                       atomic.Pointer[inboundStats]

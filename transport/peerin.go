@@ -45,6 +45,7 @@ type inbound struct {
 	// twccAt is when feedback is due; 0: nothing came since the last.
 	twccAt time.Duration
 	frames uint64
+	past   Stats // of the assemblers that were replaced
 	// outbox is what the dispatcher is to send to the client: at most maxOutbox.
 	outbox []rtcp.Packet
 	nacks  []uint16 // scratch
@@ -84,7 +85,7 @@ func (in *inbound) init(plan *offerPlan, cfg *Config, ssrc uint32) {
 			continue
 		}
 		line := &inLine{mediaLine: l}
-		line.reset(0)
+		line.reset(0, &in.past)
 		in.lines = append(in.lines, line)
 		in.mids[l.mid] = line
 		for _, s := range l.ssrcs {
@@ -97,14 +98,15 @@ func (in *inbound) init(plan *offerPlan, cfg *Config, ssrc uint32) {
 }
 
 // reset starts a line anew, for a stream that has nothing to do with the one
-// before.
-func (l *inLine) reset(ssrc uint32) {
+// before, whose counters go into past.
+func (l *inLine) reset(ssrc uint32, past *Stats) {
 	if l.kind == kindAudio {
 		l.audio = newAudioReceiver()
 		l.log = newReceptionLog(ssrc, audioClockRate)
 		return
 	}
 	if l.video != nil {
+		past.addVideo(l.video.stats)
 		l.video.close()
 	}
 	l.video = newAssembler(assemblerConfig{NACK: l.has("nack"), RTX: l.rtxPT != 0})
@@ -216,7 +218,7 @@ func (p *Peer) takeRTP(s *rtpSink, b []byte) {
 	}
 	switch {
 	case pkt.PayloadType == line.pt && !s.to.rtx:
-		if !line.listen(s, now) {
+		if !line.listen(s, now, &in.past) {
 			p.counts.unknown.Add(1)
 			return
 		}
@@ -271,12 +273,12 @@ func (in *inbound) bind(h *rtp.Header) (b binding, ok bool) {
 
 // listen reports whether the stream is the one that is listened to on the
 // line. Another takes over when the old one has gone silent.
-func (l *inLine) listen(s *rtpSink, now time.Duration) bool {
+func (l *inLine) listen(s *rtpSink, now time.Duration, past *Stats) bool {
 	if l.current != s {
 		if l.current != nil && now-l.lastAt < takeoverAfter {
 			return false
 		}
-		l.reset(s.ssrc)
+		l.reset(s.ssrc, past)
 		l.current = s
 	}
 	l.lastAt = now

@@ -181,6 +181,7 @@ func (p *Peer) takeNACK(m *rtcp.TransportLayerNack, now time.Duration) {
 	seqs := p.rtcp.seqs[:0]
 	for _, pair := range m.Nacks {
 		if len(seqs) >= maxNACKed {
+			p.counts.requestsCut.Add(1)
 			break
 		}
 		pair.Range(func(seq uint16) bool {
@@ -251,8 +252,12 @@ func (p *Peer) serveInbound(now time.Duration) time.Duration {
 // the dispatcher sends it: no lock is held while writing.
 func (p *Peer) request(l *inLine, now time.Duration) bool {
 	in := &p.in
-	if l.current == nil || len(in.outbox) >= maxOutbox {
+	if l.current == nil {
 		return len(in.outbox) > 0
+	}
+	if len(in.outbox) >= maxOutbox {
+		p.counts.requestsDeferred.Add(1)
+		return true
 	}
 	in.nacks = l.video.appendNACKs(in.nacks[:0], now)
 	if n := len(in.nacks); n > 0 {
