@@ -170,6 +170,18 @@ type Stats struct {
 	QueuedMax int
 }
 
+// add counts o in.
+func (s *Stats) add(o Stats) {
+	s.VideoWritten += o.VideoWritten
+	s.AudioWritten += o.AudioWritten
+	s.VideoDropped += o.VideoDropped
+	s.VideoThinned += o.VideoThinned
+	s.AudioDropped += o.AudioDropped
+	s.Refused += o.Refused
+	s.KeyRequests += o.KeyRequests
+	s.QueuedMax = max(s.QueuedMax, o.QueuedMax)
+}
+
 // item is a frame in the queue; frames of different gen have a pause between.
 type item struct {
 	frame *codec.EncodedFrame

@@ -87,6 +87,7 @@ type Store struct {
 		sync.Mutex
 		entries map[string]*entry
 		ids     []string // sorted, oldest first
+		past    Stats    // of the recordings that have ended
 		closed  bool
 	}
 }
@@ -224,6 +225,9 @@ func (s *Store) update(e *entry, st Status) {
 	e.rec.apply(st)
 	if st.State.Final() {
 		e.rec.Stopped = s.now().UTC()
+		if e.recorder != nil {
+			s.mu.past.add(e.recorder.Stats())
+		}
 		e.recorder = nil
 	}
 	rec := e.rec.clone()
@@ -270,6 +274,20 @@ func (s *Store) Recorder(id string) (*Recorder, error) {
 		return nil, ErrFinal
 	}
 	return e.recorder, nil
+}
+
+// Stats returns what was recorded and lost since the store was opened, by all
+// recorders together.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := s.mu.past
+	for _, e := range s.mu.entries {
+		if e.recorder != nil {
+			sum.add(e.recorder.Stats())
+		}
+	}
+	return sum
 }
 
 // Query chooses recordings.

@@ -90,12 +90,16 @@ func TestLifeOfARecording(t *testing.T) {
 	if err := s.Delete(id); !errors.Is(err, ErrActive) {
 		t.Errorf("Delete while active: %v", err)
 	}
+	before := s.Stats()
 	feed(r, 7*time.Second, 1280) // another size: a second part
 	if _, err := r.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ran; err != nil {
 		t.Fatal(err)
+	}
+	if st := s.Stats(); st.VideoWritten <= before.VideoWritten || st != r.Stats() {
+		t.Errorf("the store's only recording ended with %+v, the store has %+v, had %+v", r.Stats(), st, before)
 	}
 	rec, err := s.Get(id)
 	if err != nil || rec.State != Complete || rec.Stopped.IsZero() || len(rec.Parts) != 2 || rec.Duration != rec.Parts[0].Duration+rec.Parts[1].Duration {
