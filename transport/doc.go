@@ -24,7 +24,8 @@
 //	police (packets/s, bytes/s)
 //	-> which m-line? by the offer's a=ssrc, the MID extension, the payload type
 //	-> transport-wide sequence number noted for the feedback
-//	-> sound: numbered, stamped           -> Handler.WriteAudio
+//	-> sound: numbered, stamped; of redundancy (RFC 2198) what has not come
+//	   before                             -> Handler.WriteAudio
 //	-> picture: assembler (order, repairs) -> Handler.WriteVideo
 //
 // Repairs (RFC 4588) are unwrapped here and given to the same assembler. What
@@ -42,7 +43,9 @@
 // what it sends. What was sent is remembered by reference, for a second, and
 // repeated on request, by RTX where that was negotiated. Sender reports put
 // both streams on the room's clock exactly: the RTP timestamp is computed from
-// the instant of the report, not from what happens to be written then.
+// the instant of the report, not from what happens to be written then. So it
+// stays right while nothing is: of silence that need not be sent (DTX) only the
+// first packet goes out.
 //
 // There are no pion interceptors: reports, feedback and repairs are ours.
 //

@@ -50,6 +50,11 @@ type Answer struct {
 	// ReceivesCamera and ReceivesScreen what the client may send.
 	SendsAudio, SendsVideo                        bool
 	ReceivesAudio, ReceivesCamera, ReceivesScreen bool
+	// AudioFEC says that the client makes use of forward error correction, and
+	// MaxAudioBps bounds the bitrate of the sound it wants; 0 is unbounded (RFC
+	// 7587 section 6.1).
+	AudioFEC    bool
+	MaxAudioBps int
 }
 
 // Accept answers an offer. It takes some milliseconds and returns an error of
@@ -74,6 +79,9 @@ func (e *Engine) Accept(ctx context.Context, offer Offer) (*Peer, Answer, error)
 	plan, err := parseOffer(offer.SDP, offer.Role)
 	if err != nil {
 		return nil, Answer{}, err
+	}
+	if e.cfg.NoRED {
+		plan.refuseRED()
 	}
 	if err := e.reserve(ctx); err != nil {
 		return nil, Answer{}, err
@@ -181,6 +189,9 @@ func (p *Peer) negotiate(ctx context.Context) (Answer, error) {
 		answer.SendsVideo = answer.SendsVideo || l.send && l.kind == kindVideo
 		answer.ReceivesAudio = answer.ReceivesAudio || l.recv && l.kind == kindAudio
 		answer.ReceivesCamera = answer.ReceivesCamera || l.recv && l.kind == kindVideo && l.source == codec.Camera
+		if l.send && l.kind == kindAudio {
+			answer.AudioFEC, answer.MaxAudioBps = l.sound.fec, l.sound.maxBps
+		}
 		answer.ReceivesScreen = answer.ReceivesScreen || l.recv && l.kind == kindVideo && l.source == codec.Screen
 	}
 	return answer, p.setup()
@@ -224,6 +235,7 @@ func (p *Peer) setup() error {
 		switch {
 		case l.send && l.kind == kindAudio:
 			cfg.AudioSSRC, cfg.AudioPT, cfg.CSRCLevelID = p.out.audio.ssrc, l.pt, l.ext.csrcLevel
+			cfg.AllAudio = l.sound.noDTX
 			p.out.audioSSRC = cfg.AudioSSRC
 			if cfg.AudioSSRC == 0 {
 				return errors.New("pion did not bind the audio track")

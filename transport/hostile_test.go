@@ -65,6 +65,10 @@ func hostilePackets(t testing.TB) (media, control [][]byte) {
 		sound := soundPacket(i)
 		sound.SSRC, sound.PayloadType = ssrc, 111
 		add(sound, "0")
+		red := soundPacket(2 * i) // each second one is missing
+		red.SSRC, red.PayloadType = ssrc, 63
+		red.Payload = redPayload(redBlock{111, 960, opusSilence}, redBlock{111, 0, opusSilence})
+		add(red, "0")
 		picture := picturePacket(i % 3)
 		picture.SSRC, picture.PayloadType = ssrc, 96
 		add(picture, "1")

@@ -54,6 +54,8 @@ type pacerConfig struct {
 	// packets are repeated as they were.
 	RTXSSRC uint32
 	RTXPT   uint8
+	// AllAudio sends silence too that is marked as not needed.
+	AllAudio bool
 	// CSRCLevelID is the id of the RFC 6465 header extension; 0 is none.
 	CSRCLevelID uint8
 	// TargetBps of the video; defaults to 1.5 Mb/s.
@@ -71,6 +73,7 @@ type pacerStats struct {
 	Bytes                                     uint64 // on the wire above UDP, SRTP's tag not counted
 	VideoFrames                               uint64 // begun to be sent
 	AudioDropped                              uint64 // queue full
+	AudioSilent                               uint64 // silence that was not sent
 	VideoDropped                              uint64 // frames that were not taken
 	VideoFlushed                              uint64 // frames thrown out of the queue
 	Flushes                                   uint64 // times that the queue was thrown away
@@ -101,6 +104,8 @@ type pacer struct {
 	audioSent sentCounts
 	videoSent sentCounts
 
+	silent  bool // the last sound was marked DTX
+	paused  bool // and was not sent
 	audioQ  ringQueue[queued]
 	videoQ  ringQueue[queued]
 	repairQ ringQueue[uint16]
@@ -124,6 +129,8 @@ type pacer struct {
 type queued struct {
 	frame *codec.EncodedFrame
 	since time.Duration
+	// spurt: sound that follows silence, of which nothing was sent.
+	spurt bool
 }
 
 func newPacer(cfg pacerConfig) *pacer {
@@ -176,17 +183,29 @@ func (p *pacer) queueDelay(now time.Duration) time.Duration {
 	return 0
 }
 
-// pushAudio queues one packet of sound. f is lent.
-func (p *pacer) pushAudio(f *codec.EncodedFrame, now time.Duration) {
+// pushAudio queues one packet of sound and reports whether it did. f is lent.
+func (p *pacer) pushAudio(f *codec.EncodedFrame, now time.Duration) bool {
 	if p.cfg.AudioSSRC == 0 || len(f.Data) == 0 || len(f.Data) > maxOpusPayload {
-		return
+		return false
+	}
+	if f.DTX && !p.cfg.AllAudio {
+		if p.silent {
+			p.paused = true
+			p.stats.AudioSilent++
+			return false
+		}
+		p.silent = true // the first one says so
+	} else {
+		p.silent = false
 	}
 	if p.audioQ.full() {
 		old, _ := p.audioQ.pop()
 		old.frame.Release()
 		p.stats.AudioDropped++
 	}
-	p.audioQ.push(queued{f.Retain(), now})
+	p.audioQ.push(queued{frame: f.Retain(), since: now, spurt: p.paused})
+	p.paused = false
+	return true
 }
 
 // pushVideo queues one frame, or says why not. f is lent.
@@ -213,7 +232,7 @@ func (p *pacer) pushVideo(f *codec.EncodedFrame, now time.Duration) codec.Verdic
 	p.needKey = false
 	p.lastPTS = f.PTS
 	p.queuedN += len(f.Data)
-	p.videoQ.push(queued{f.Retain(), now})
+	p.videoQ.push(queued{frame: f.Retain(), since: now})
 	return codec.Sent
 }
 
@@ -338,7 +357,7 @@ func (p *pacer) next(pkt *outPacket, now time.Duration) (ok bool, wait time.Dura
 	p.refill(now)
 	p.hist.expire(now)
 	if q, ok := p.audioQ.pop(); ok {
-		p.audio.write(pkt, q.frame, p.cfg.AudioSSRC, p.cfg.AudioPT)
+		p.audio.write(pkt, q.frame, p.cfg.AudioSSRC, p.cfg.AudioPT, q.spurt)
 		q.frame.Release()
 		pkt.Kind = audioPacket
 		p.stats.AudioPackets++

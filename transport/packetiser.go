@@ -171,13 +171,14 @@ func (p *audioPacketiser) time(pts time.Duration) uint32 {
 	return p.timeBase + uint32(ticksOf(pts, audioClockRate))
 }
 
-// write materialises f in pkt, with whom one hears in it.
-func (p *audioPacketiser) write(pkt *outPacket, f *codec.EncodedFrame, ssrc uint32, pt uint8) {
+// write materialises f in pkt, with whom one hears in it. spurt says that
+// nothing was sent before it for a while, on purpose.
+func (p *audioPacketiser) write(pkt *outPacket, f *codec.EncodedFrame, ssrc uint32, pt uint8, spurt bool) {
 	pkt.reset(ssrc, pt, p.seq, p.time(f.PTS))
 	p.seq++
-	// RFC 7587 section 4.2: set on the first packet of a talk spurt. The mix
-	// is one long spurt.
-	pkt.Header.Marker = !p.marked
+	// Set on the first packet of a talk spurt, which is one that follows
+	// packets that were not sent (RFC 7587 section 4.2, RFC 3551 section 4.1).
+	pkt.Header.Marker = spurt || !p.marked
 	p.marked = true
 	n := min(len(f.Heard), maxCSRC)
 	for i, c := range f.Heard[:n] {

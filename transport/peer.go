@@ -94,6 +94,11 @@ type PeerStats struct {
 	PacketsLost, FramesBroken uint64
 	// Frames counts pictures handed on.
 	Frames uint64
+	// AudioRecovered counts packets of sound that were lost and came as the
+	// redundancy of a later one (RFC 2198).
+	AudioRecovered uint64
+	// AudioSilent counts packets of silence that were not sent (DTX).
+	AudioSilent uint64
 	// NACKsSent counts packets that we asked for again, PLIsSent key frames
 	// that we asked for, PLIsReceived those that the client asked for (FIR
 	// included).
@@ -109,16 +114,20 @@ type PeerStats struct {
 // WriteAudio lends one packet of the mix. It never blocks; when eight wait
 // already the oldest is dropped and counted. Before the client has connected
 // nothing is kept.
+//
+// Of frames in a row that are marked DTX only the first is sent: it tells the
+// client's decoder that silence begins. A client whose offer says usedtx=0 gets
+// all of them.
 func (p *Peer) WriteAudio(f *codec.EncodedFrame) {
 	if !p.connected.Load() {
 		return
 	}
 	p.out.mu.Lock()
-	if !p.out.closed {
-		p.out.pacer.pushAudio(f, codec.Now())
-	}
+	queued := !p.out.closed && p.out.pacer.pushAudio(f, codec.Now())
 	p.out.mu.Unlock()
-	p.poke()
+	if queued {
+		p.poke()
+	}
 }
 
 // WriteVideo lends one picture of the mix. It never blocks. NeedKey says that
@@ -193,9 +202,10 @@ func (p *Peer) Stats() PeerStats {
 	if in := c.inboundSnapshot.Load(); in != nil {
 		s.PacketsLost, s.FramesBroken, s.Frames = in.lost, in.breaks, in.frames
 		s.Malformed += in.malformed
+		s.AudioRecovered = in.redundant
 	}
 	if out := c.outboundSnapshot.Load(); out != nil {
-		s.Retransmitted = out.RepairPackets
+		s.Retransmitted, s.AudioSilent = out.RepairPackets, out.AudioSilent
 		s.AudioDropped, s.VideoDropped = out.AudioDropped, out.VideoDropped+out.VideoFlushed
 	}
 	return s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,7 @@ func TestRoles(t *testing.T) {
 			h := newRecorder(t)
 			c, p, answer := join(t, e, h, tc.role, tc.client)
 			tc.want.SDP, tc.want.UFrag = answer.SDP, answer.UFrag
+			tc.want.AudioFEC = answer.SendsAudio // as the client's offer says
 			if answer != tc.want {
 				t.Errorf("answer says %+v, want %+v", answer, tc.want)
 			}
@@ -353,17 +355,31 @@ func TestReceptionReports(t *testing.T) {
 	})
 	err := c.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{
 		SSRC: p.out.videoSSRC, FractionLost: 64, LastSenderReport: uint32(sr.NTPTime >> 16),
+	}, {
+		SSRC: p.out.audioSSRC, FractionLost: 128, LastSenderReport: uint32(sr.NTPTime >> 16),
 	}}}, &rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: 9, Bitrate: 1_500_000, SSRCs: []uint32{p.out.videoSSRC}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.wait(t, "feedback", func() bool {
+	h.wait(t, "feedback on each stream", func() bool {
+		var picture, sound bool
 		for _, f := range h.feedback {
-			if f.Report && f.LossFraction == 0.25 && f.RTT > 0 && f.RTT < patience {
-				return true
-			}
+			good := f.RTT > 0 && f.RTT < patience
+			picture = picture || good && f.Report && !f.AudioReport && f.LossFraction == 0.25
+			sound = sound || good && f.AudioReport && !f.Report && f.AudioLossFraction == 0.5 && f.LossFraction == 0
 		}
-		return false
+		return picture && sound
+	})
+	// Whoever gets sound only reports on the path with it.
+	s2 := newRecorder(t)
+	c2, p2, _ := join(t, e, s2, RoleViewer, clientConfig{audio: "recvonly"})
+	if err := c2.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 9, Reports: []rtcp.ReceptionReport{{SSRC: p2.out.audioSSRC, FractionLost: 32}}}}); err != nil {
+		t.Fatal(err)
+	}
+	s2.wait(t, "feedback on sound", func() bool {
+		return slices.ContainsFunc(s2.feedback, func(f codec.Feedback) bool {
+			return f.Report && f.AudioReport && f.LossFraction == 0.125 && f.AudioLossFraction == 0.125
+		})
 	})
 	h.wait(t, "estimate", func() bool { return p.Stats().EstimateBps/1000 == 1500 || p.Stats().EstimateBps/1000 == 1499 })
 }

@@ -71,7 +71,7 @@ type inLine struct {
 }
 
 // inboundStats are the sums over lines that Peer.Stats shows.
-type inboundStats struct{ lost, breaks, frames, malformed uint64 }
+type inboundStats struct{ lost, breaks, frames, malformed, redundant uint64 }
 
 // never is a deadline that is not reached.
 const never = time.Duration(1<<63 - 1)
@@ -95,6 +95,12 @@ func (in *inbound) init(plan *offerPlan, cfg *Config, ssrc uint32) {
 			in.twcc = twcc.NewRecorder(ssrc)
 		}
 	}
+}
+
+// carries reports whether a payload type is the line's media, with or without
+// redundancy around it, and not a repair.
+func (l *inLine) carries(pt uint8) bool {
+	return pt == l.pt || l.redPT != 0 && pt == l.redPT
 }
 
 // reset starts a line anew, for a stream that has nothing to do with the one
@@ -217,7 +223,7 @@ func (p *Peer) takeRTP(s *rtpSink, b []byte) {
 		}
 	}
 	switch {
-	case pkt.PayloadType == line.pt && !s.to.rtx:
+	case line.carries(pkt.PayloadType) && !s.to.rtx:
 		if !line.listen(s, now, &in.past) {
 			p.counts.unknown.Add(1)
 			return
@@ -263,9 +269,9 @@ func (in *inbound) bind(h *rtp.Header) (b binding, ok bool) {
 		}
 	}
 	for _, l := range in.lines {
-		if h.PayloadType == l.pt || l.rtxPT != 0 && h.PayloadType == l.rtxPT {
+		if l.carries(h.PayloadType) || l.rtxPT != 0 && h.PayloadType == l.rtxPT {
 			// Not for good: a MID may still come.
-			return binding{l, h.PayloadType != l.pt}, l.ext.mid == 0
+			return binding{l, !l.carries(h.PayloadType)}, l.ext.mid == 0
 		}
 	}
 	return binding{}, false
@@ -290,7 +296,13 @@ func (p *Peer) takeAudio(line *inLine, pkt *rtp.Packet, now time.Duration) {
 	if line.ext.level != 0 {
 		level = parseAudioLevel(pkt.GetExtension(line.ext.level))
 	}
-	if f := line.audio.push(&pkt.Header, pkt.Payload, level, now); f != nil {
+	if pkt.PayloadType == line.pt {
+		if f := line.audio.push(&pkt.Header, pkt.Payload, level, now); f != nil {
+			p.handler.WriteAudio(f)
+		}
+		return
+	}
+	for _, f := range line.audio.pushRED(&pkt.Header, pkt.Payload, line.pt, level, now) {
 		p.handler.WriteAudio(f)
 	}
 }

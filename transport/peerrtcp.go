@@ -121,8 +121,8 @@ func (p *Peer) takeSenderReport(m *rtcp.SenderReport, now time.Duration) {
 }
 
 // takeReports reads what the client says of the streams that it gets. The
-// Handler is told with each block about the picture, or the sound when there
-// is no picture.
+// Handler is told with each block: Report is about the picture, or the sound
+// when there is no picture, AudioReport about the sound.
 func (p *Peer) takeReports(ssrc uint32, blocks []rtcp.ReceptionReport) {
 	for i := range blocks {
 		b := &blocks[i]
@@ -141,13 +141,16 @@ func (p *Peer) takeReports(ssrc uint32, blocks []rtcp.ReceptionReport) {
 				l.video.setRTT(path.RTT)
 			}
 		}
-		if ssrc == p.out.videoSSRC || p.out.videoSSRC == 0 {
-			p.handler.Feedback(codec.Feedback{
-				Report: true, LossFraction: loss, RTT: path.RTT,
-				EstimateBps: int(p.counts.estimateBps.Load()),
-				QueueDelay:  time.Duration(p.counts.queueDelay.Load()),
-			})
+		var fb codec.Feedback
+		if ssrc == p.out.audioSSRC {
+			fb = codec.Feedback{AudioReport: true, AudioLossFraction: path.AudioLoss, RTT: path.RTT}
 		}
+		if ssrc == p.out.videoSSRC || p.out.videoSSRC == 0 {
+			fb.Report, fb.LossFraction, fb.RTT = true, loss, path.RTT
+			fb.EstimateBps = int(p.counts.estimateBps.Load())
+			fb.QueueDelay = time.Duration(p.counts.queueDelay.Load())
+		}
+		p.handler.Feedback(fb)
 	}
 }
 
@@ -375,6 +378,9 @@ func (p *Peer) publish() {
 			in.lost += l.video.stats.Lost
 			in.breaks += l.video.stats.Breaks
 			in.malformed += l.video.stats.Malformed
+		} else {
+			in.malformed += l.audio.stats.MalformedRED
+			in.redundant += l.audio.stats.Redundant
 		}
 	}
 	p.in.mu.Unlock()

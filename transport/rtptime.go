@@ -170,5 +170,12 @@ func (c *mediaClock) pts(ts uint32, now time.Duration) time.Duration {
 	return pts
 }
 
+// before converts a timestamp from before the last one that was converted,
+// without learning from it.
+func (c *mediaClock) before(ts uint32) time.Duration {
+	last := c.ticks.last
+	return c.base + durationOf(last+int64(int32(ts-uint32(last)))-c.first, c.rate)
+}
+
 // restart says that the next timestamp has nothing to do with those before.
 func (c *mediaClock) restart() { c.ticks = timeUnwrapper{} }

@@ -95,22 +95,24 @@ func TestChromiumAnswerInFull(t *testing.T) {
 	defer p.Close()
 	count := func(s string) int { return strings.Count(answer.SDP, s+"\r\n") }
 	for line, want := range map[string]int{
-		"a=group:BUNDLE 0 1 2 3":                1,
-		"a=msid:room7 audio":                    1,
-		"a=msid:room7 video":                    1,
-		"m=audio 9 UDP/TLS/RTP/SAVPF 111":       1,
-		"m=video 9 UDP/TLS/RTP/SAVPF 96 97":     2,
-		"a=rtcp-fb:96 nack":                     2,
-		"a=rtcp-fb:96 nack pli":                 2,
-		"a=rtcp-fb:96 ccm fir":                  2,
-		"a=rtcp-fb:96 transport-cc":             2,
-		"a=rtcp-fb:96 goog-remb":                2,
-		"a=fmtp:97 apt=96":                      2,
-		"a=fmtp:111 minptime=10;useinbandfec=1": 1,
-		"a=extmap:4 " + uriMID:                  3,
-		"a=extmap:3 " + uriTWCC:                 3,
-		"a=extmap:1 " + uriLevel:                1,
-		"a=rtcp-mux":                            3,
+		"a=group:BUNDLE 0 1 2 3":                         1,
+		"a=msid:room7 audio":                             1,
+		"a=msid:room7 video":                             1,
+		"m=audio 9 UDP/TLS/RTP/SAVPF 63 111":             1, // RED first, or Chromium does not send it
+		"m=video 9 UDP/TLS/RTP/SAVPF 96 97":              2,
+		"a=rtcp-fb:96 nack":                              2,
+		"a=rtcp-fb:96 nack pli":                          2,
+		"a=rtcp-fb:96 ccm fir":                           2,
+		"a=rtcp-fb:96 transport-cc":                      2,
+		"a=rtcp-fb:96 goog-remb":                         2,
+		"a=fmtp:97 apt=96":                               2,
+		"a=rtpmap:63 red/48000/2":                        1,
+		"a=fmtp:63 111/111":                              1,
+		"a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1": 1,
+		"a=extmap:4 " + uriMID:                           3,
+		"a=extmap:3 " + uriTWCC:                          3,
+		"a=extmap:1 " + uriLevel:                         1,
+		"a=rtcp-mux":                                     3,
 	} {
 		if got := count(line); got != want {
 			t.Errorf("%q is there %d times, want %d", line, got, want)
@@ -121,6 +123,60 @@ func TestChromiumAnswerInFull(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(answer.SDP)
+	}
+}
+
+// TestRedundancyIsNegotiated: RED is answered where it is for Opus, comes
+// towards us and is wanted.
+func TestRedundancyIsNegotiated(t *testing.T) {
+	chromium := readOffer(t, "chromium-participant")
+	for _, tc := range []struct {
+		name, sdp string
+		cfg       Config
+		role      Role
+		want      string // formats of the answer
+	}{
+		{"chromium", chromium, Config{}, RoleParticipant, "63 111"},
+		{"refused", chromium, Config{NoRED: true}, RoleParticipant, "111"},
+		{"we only send", chromium, Config{}, RoleViewer, "111"},
+		{"RED first in the offer", strings.Replace(chromium, "111 63", "63 111", 1), Config{}, RoleParticipant, "63 111"},
+		{"two redundant blocks", strings.Replace(chromium, "63 111/111", "63 111/111/111", 1), Config{}, RoleParticipant, "63 111"},
+		{"no parameters", strings.Replace(chromium, "a=fmtp:63", "a=x-fmtp:63", 1), Config{}, RoleParticipant, "111"},
+		{"of another codec", strings.Replace(chromium, "63 111/111", "63 111/9", 1), Config{}, RoleParticipant, "111"},
+		{"no redundant block", strings.Replace(chromium, "63 111/111", "63 111", 1), Config{}, RoleParticipant, "111"},
+		{"of another clock", strings.Replace(chromium, "red/48000/2", "red/8000", 1), Config{}, RoleParticipant, "111"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := startEngine(t, tc.cfg)
+			p, answer, err := e.Accept(t.Context(), Offer{SDP: tc.sdp, Role: tc.role, Epoch: time.Now(), Handler: newRecorder(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			if !strings.Contains(answer.SDP, "m=audio 9 UDP/TLS/RTP/SAVPF "+tc.want+"\r\n") {
+				t.Errorf("want formats %s in\n%s", tc.want, answer.SDP)
+			}
+			if red := strings.Contains(answer.SDP, "red/48000/2"); red != strings.Contains(tc.want, "63") {
+				t.Errorf("RED is described: %v, with formats %s", red, tc.want)
+			}
+		})
+	}
+}
+
+func TestSoundWishes(t *testing.T) {
+	for _, tc := range []struct {
+		fmtp string
+		want soundWishes
+	}{
+		{"", soundWishes{}},
+		{"minptime=10;useinbandfec=1", soundWishes{fec: true}},
+		{" maxaveragebitrate=20000 ; usedtx=0; stereo=1;UseInbandFEC= 1", soundWishes{fec: true, noDTX: true, maxBps: 20000}},
+		{"useinbandfec=0;usedtx=1;maxaveragebitrate=5999", soundWishes{}},
+		{"maxaveragebitrate=99999999999999999999;=;;usedtx", soundWishes{}},
+	} {
+		if got := readSoundWishes(tc.fmtp); got != tc.want {
+			t.Errorf("%q: %+v, want %+v", tc.fmtp, got, tc.want)
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func (l *mediaLine) write(line func(string, ...any), setup string) {
 	}
 	line("a=rtpmap:%d %s", l.pt, name)
 	if l.kind == kindAudio {
-		line("a=fmtp:%d minptime=10;useinbandfec=1", l.pt)
+		line("a=fmtp:%d %s", l.pt, opusFmtp)
 	}
 	if l.rtxPT != 0 {
 		line("a=rtpmap:%d rtx/90000\r\na=fmtp:%d apt=%d", l.rtxPT, l.rtxPT, l.pt)
@@ -99,6 +99,20 @@ func (l *mediaLine) write(line func(string, ...any), setup string) {
 		}
 	}
 	line("a=ssrc:none cname:none")
+}
+
+// opusFmtp asks senders for forward error correction, and for nothing in
+// silence (RFC 7587 section 6.1). Mono is what it does not say.
+const opusFmtp = "minptime=10;useinbandfec=1;usedtx=1"
+
+// preferRED puts the redundant format in front of the answered formats of a line
+// that takes it. pion is not told: it neither sends nor reads it. Browsers send
+// redundancy only when it comes before Opus.
+func (l *mediaLine) preferRED(m *sdp.MediaDescription) {
+	red := strconv.Itoa(int(l.redPT))
+	m.MediaName.Formats = slices.Insert(m.MediaName.Formats, 0, red)
+	m.WithValueAttribute("rtpmap", red+" red/48000/2")
+	m.WithValueAttribute("fmtp", fmt.Sprintf("%s %d/%d", red, l.pt, l.pt))
 }
 
 // finishAnswer turns pion's answer to forPion's text into the answer to the
@@ -127,6 +141,8 @@ func (p *offerPlan) finishAnswer(text string) (answer, ufrag string, err error) 
 		}
 		if !l.accepted {
 			m = l.refusal()
+		} else if l.redPT != 0 && l.recv {
+			l.preferRED(m)
 		}
 		desc.MediaDescriptions = append(desc.MediaDescriptions, m)
 	}

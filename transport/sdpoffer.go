@@ -76,9 +76,13 @@ type mediaLine struct {
 	// pt is the payload type of Opus or VP8, rtxPT of its retransmissions; 0
 	// is none (0 is PCMU, which is never ours).
 	pt, rtxPT uint8
-	fmtp      string
-	feedback  []string // rtcp-fb of pt that both sides know
-	ext       extensionIDs
+	// redPT is the payload type of Opus with redundancy (RFC 2198), in offers
+	// of sound; 0 is none.
+	redPT uint8
+	// sound is what the offer says of the Opus that the client receives.
+	sound    soundWishes
+	feedback []string // rtcp-fb of pt that both sides know
+	ext      extensionIDs
 	// ssrcs that the offer declares, in its order; the value says whether it
 	// repairs another.
 	ssrcs []declaredSSRC
@@ -299,12 +303,60 @@ func (l *mediaLine) readFormats(desc *sdp.SessionDescription) {
 	if l.pt == 0 {
 		return
 	}
-	l.fmtp = params[l.pt]
+	if l.kind == kindAudio {
+		l.sound = readSoundWishes(params[l.pt])
+		for _, f := range l.media.MediaName.Formats {
+			pt, err := strconv.ParseUint(f, 10, 7)
+			if err == nil && pt != 0 && l.redPT == 0 && names[uint8(pt)] == "red/48000/2" && onlyOf(params[uint8(pt)], l.pt) {
+				l.redPT = uint8(pt)
+			}
+		}
+	}
 	l.readFeedback()
 	for _, attrs := range [][]sdp.Attribute{desc.Attributes, l.media.Attributes} {
 		l.readExtensions(attrs)
 	}
 	l.readSSRCs()
+}
+
+// onlyOf reports whether the parameters of a red format name at least a primary
+// and one redundant block, all of payload type pt (RFC 2198 section 5): "111/111".
+func onlyOf(fmtp string, pt uint8) bool {
+	parts := strings.Split(fmtp, "/")
+	for _, part := range parts {
+		if strings.TrimSpace(part) != strconv.Itoa(int(pt)) {
+			return false
+		}
+	}
+	return len(parts) > 1
+}
+
+// soundWishes are the parameters by which a client says what Opus it would
+// like to get (RFC 7587 section 6.1).
+type soundWishes struct {
+	fec    bool // useinbandfec=1
+	noDTX  bool // usedtx=0, said in so many words
+	maxBps int  // maxaveragebitrate; 0 is unbounded
+}
+
+// readSoundWishes reads an a=fmtp of Opus. What is malformed counts as not
+// said. The rest is of no use: the mix is mono, whatever stereo= says.
+func readSoundWishes(fmtp string) (w soundWishes) {
+	for _, part := range strings.Split(fmtp, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		switch value = strings.TrimSpace(value); strings.ToLower(strings.TrimSpace(key)) {
+		case "useinbandfec":
+			w.fec = value == "1"
+		case "usedtx":
+			w.noDTX = value == "0"
+		case "maxaveragebitrate":
+			// 6 to 510 kb/s is what Opus can be.
+			if bps, err := strconv.Atoi(value); err == nil && bps >= 6000 && bps <= 510_000 {
+				w.maxBps = bps
+			}
+		}
+	}
+	return w
 }
 
 func (l *mediaLine) readFeedback() {
@@ -404,6 +456,13 @@ func (p *offerPlan) assign(desc *sdp.SessionDescription, role Role) {
 				data, l.accepted = true, true
 			}
 		}
+	}
+}
+
+// refuseRED takes sound without redundancy only.
+func (p *offerPlan) refuseRED() {
+	for _, l := range p.lines {
+		l.redPT = 0
 	}
 }
 
