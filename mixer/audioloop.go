@@ -13,120 +13,147 @@ import (
 
 const audioTicksPerSecond = int64(time.Second / codec.FrameDuration)
 
-// audioTicks is what the audio loop owns: the mix, and who is in it.
-type audioTicks struct {
-	mix    *audio.Mix
-	snap   *snapshot // the one that voices stand for
-	voices []voice
+// voices is who is in a program's mix, as the audio loop knows it.
+type voices struct {
+	people []voice
 	failed time.Duration // when an encoder's failure was last logged
 }
 
-// voice is a participant's place in the mix.
+// voice is a participant's place in a mix.
 type voice struct {
 	p      *Participant
+	guest  bool          // heard here, but listens elsewhere
 	member *audio.Member // nil when there was no encoder for him
 	facts  *facts        // those that member was set to
 }
 
-// audioLoop ticks the mix until ctx is done; then everybody has left it.
+// audioLoop ticks all mixes of the room until ctx is done.
 func (r *Room) audioLoop(ctx context.Context) {
-	t := &audioTicks{mix: r.prog.mix, snap: &snapshot{}}
-	defer func() {
-		t.mix.Close()
-		r.heard.open()
-	}()
+	defer r.heard.open()
+	snap := &snapshot{}
 	idle := func() bool {
-		if snap := r.snap.Load(); snap != t.snap {
-			r.reconcile(t, snap)
+		if next := r.snap.Load(); next != snap {
+			r.reconcile(snap, next)
+			snap = next
 		}
-		return len(t.voices) == 0
+		return snap.members == 0
 	}
 	clock := &pace{epoch: r.epoch, rate: audioTicksPerSecond}
-	runClock(ctx, clock, r.prog.wakeAudio, idle, func(n int64) { r.tickAudio(t, clock.pts(n)) }, &r.prog.audioClock)
+	tick := func(n int64) {
+		pts, now := clock.pts(n), codec.Now()
+		for i := range snap.views {
+			r.tickAudio(&snap.views[i], pts, now)
+		}
+	}
+	runClock(ctx, clock, r.wakeAudio, idle, tick, &r.audioClock)
 }
 
-// reconcile lets those into the mix who are new in snap, and those out who are
-// gone from it. Then the mix uses nothing any more of those who have gone.
-func (r *Room) reconcile(t *audioTicks, snap *snapshot) {
-	stay := make([]voice, 0, len(snap.members))
-	for _, v := range t.voices {
-		if slices.Contains(snap.members, v.p) {
-			stay = append(stay, v)
+// reconcile lets those into the mixes who are new, and those out who are gone.
+// Then the mixes use nothing any more of what has gone.
+func (r *Room) reconcile(old, snap *snapshot) {
+	for _, v := range old.views {
+		if slices.ContainsFunc(snap.views, func(o view) bool { return o.prog == v.prog }) {
 			continue
 		}
-		if v.member != nil {
-			t.mix.Leave(v.member)
+		for _, u := range v.prog.voices.people {
+			leaveMix(v.prog, u)
 		}
 	}
-	for _, p := range snap.members {
-		if slices.ContainsFunc(stay, func(v voice) bool { return v.p == p }) {
-			continue
+	for i := range snap.views {
+		v := &snap.views[i]
+		g := v.prog
+		stay := make([]voice, 0, len(v.members)+len(v.guests))
+		for _, old := range g.voices.people {
+			if old.guest && slices.Contains(v.guests, old.p) || !old.guest && slices.Contains(v.members, old.p) {
+				stay = append(stay, old)
+			} else {
+				leaveMix(g, old)
+			}
 		}
-		var puller audio.Puller
-		if p.source != nil {
-			puller = p.source.playout
+		for n, p := range slices.Concat(v.members, v.guests) {
+			if !slices.ContainsFunc(stay, func(v voice) bool { return v.p == p }) {
+				stay = append(stay, r.joinMix(g, p, n >= len(v.members)))
+			}
 		}
-		member, err := t.mix.Join(p.csrc, puller)
-		if err != nil {
-			// No encoder is to be had. He keeps his place, without a member, until
-			// the control loop has taken him out.
-			r.log.Error("joining the mix", "participant", p.id, "error", err)
-			p.Leave(err)
-		}
-		stay = append(stay, voice{p: p, member: member})
+		g.voices.people = stay
+		g.mix.SetOutside(len(v.sinks))
 	}
-	t.voices, t.snap = stay, snap
-	t.mix.SetOutside(len(snap.sinks))
 	r.heard.pass(snap.seq)
 }
 
-// tickAudio makes 20 ms of sound and lends it to everybody.
-func (r *Room) tickAudio(t *audioTicks, pts time.Duration) {
-	defer r.charge(t, worker.StartCPU())
-	for i := range t.voices {
-		v := &t.voices[i]
-		if f := v.p.facts.Load(); f != v.facts && v.member != nil {
-			r.apply(v, f)
+// joinMix gives p a place in a mix.
+func (r *Room) joinMix(g *program, p *Participant, guest bool) voice {
+	var puller audio.Puller
+	if p.source != nil {
+		puller = &p.source.sound
+		p.source.sound.mixes++
+	}
+	member, err := g.mix.Join(p.csrc, puller)
+	if err != nil {
+		// No encoder is to be had. He keeps his place, without a member, until
+		// the control loop has taken him out.
+		r.log.Error("joining the mix", "participant", p.id, "error", err)
+		p.Leave(err)
+	}
+	return voice{p: p, guest: guest, member: member}
+}
+
+func leaveMix(g *program, v voice) {
+	if v.p.source != nil {
+		v.p.source.sound.mixes--
+	}
+	if v.member != nil {
+		g.mix.Leave(v.member)
+	}
+}
+
+// tickAudio makes 20 ms of sound of one program and lends it to everybody in
+// it.
+func (r *Room) tickAudio(v *view, pts, now time.Duration) {
+	g, cpu := v.prog, worker.StartCPU()
+	for i := range g.voices.people {
+		u := &g.voices.people[i]
+		if f := u.p.facts.Load(); f != u.facts && u.member != nil {
+			r.apply(u, f)
 		}
 	}
-	now := codec.Now()
-	if err := t.mix.Tick(pts, now); err != nil && now-t.failed > time.Second {
-		t.failed = now
-		r.log.Error("mixing", "error", err)
+	if err := g.mix.Tick(pts, now); err != nil && now-g.voices.failed > time.Second {
+		g.voices.failed = now
+		g.log.Error("mixing", "error", err)
 	}
-	for i := range t.voices {
-		v := &t.voices[i]
-		if v.member == nil {
+	for i := range g.voices.people {
+		u := &g.voices.people[i]
+		if u.member == nil || u.guest {
 			continue
 		}
-		if v.p.source != nil {
-			v.p.source.speaking.Store(v.member.Speaking())
+		if u.p.source != nil {
+			u.p.source.speaking.Store(u.member.Speaking())
 		}
-		if f := v.member.Frame(); f != nil {
-			v.p.endpoint.Load().WriteAudio(f)
+		if f := u.member.Frame(); f != nil {
+			u.p.endpoint.Load().WriteAudio(f)
 		}
 	}
-	if f := t.mix.Shared(); f != nil {
-		for _, s := range t.snap.sinks {
+	if f := g.mix.Shared(); f != nil {
+		for _, s := range v.sinks {
 			s.WriteAudio(f)
 		}
 	}
-	r.prog.mixed(t.mix.Stats())
+	g.mixed(g.mix.Stats())
+	g.charge(cpu.Elapsed())
 }
 
 // charge notes what a tick has cost, and shares it out among those who send.
-func (r *Room) charge(t *audioTicks, begin worker.CPUMark) {
-	used := int64(begin.Elapsed())
-	r.prog.soundCPU.Add(used)
+func (g *program) charge(used time.Duration) {
+	g.soundCPU.Add(int64(used))
 	senders := int64(0)
-	for i := range t.voices {
-		if t.voices[i].p.source != nil {
+	for i := range g.voices.people {
+		if g.voices.people[i].p.source != nil {
 			senders++
 		}
 	}
-	for i := range t.voices {
-		if s := t.voices[i].p.source; s != nil {
-			s.soundCPU.Add(used / senders)
+	for i := range g.voices.people {
+		if s := g.voices.people[i].p.source; s != nil {
+			s.soundCPU.Add(int64(used) / senders)
 		}
 	}
 }
@@ -135,7 +162,7 @@ func (r *Room) charge(t *audioTicks, begin worker.CPUMark) {
 func (r *Room) apply(v *voice, f *facts) {
 	v.member.SetMuted(f.muted)
 	v.member.SetGain(math.Pow(10, f.gainDB/20))
-	if err := v.member.SetListening(f.takes.Audio); err != nil {
+	if err := v.member.SetListening(f.takes.Audio && !v.guest); err != nil {
 		r.log.Error("no encoder for a listener", "participant", v.p.id, "error", err)
 	}
 	v.facts = f

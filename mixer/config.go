@@ -256,6 +256,12 @@ func (s State) String() string {
 // ParticipantPatch changes the fields that are not nil.
 type ParticipantPatch struct {
 	Name *string
+	// Group is the program that the participant belongs to. A group begins with
+	// its first member and ends with its last.
+	Group *GroupID
+	// AlsoTo are other groups that hear the participant too; they must have
+	// members. "" is the main program.
+	AlsoTo *[]GroupID
 	// Muted keeps the participant's sound out of the mix.
 	Muted *bool
 	// GainDB raises or lowers it, -40..12.
@@ -269,6 +275,8 @@ type ParticipantInfo struct {
 	Kind           string
 	Role           Role
 	State          State
+	Group          GroupID
+	AlsoTo         []GroupID
 	Joined         time.Time
 	// CSRC names the participant in mixed RTP streams; unique in the room.
 	CSRC     uint32

@@ -78,10 +78,14 @@ func (s *source) cpu() (decode time.Duration) {
 // CPU returns the processor time that the room has used, that of those who have
 // left included. It takes less than a microsecond per participant.
 func (r *Room) CPU() CPUTime {
-	c := r.prog.cpu()
 	r.past.Lock()
 	defer r.past.Unlock()
-	c.Decode += r.past.stats.CPU.Decode
+	c := r.past.stats.CPU
+	for _, v := range r.snap.Load().views {
+		if !v.prog.counted {
+			c.add(v.prog.cpu())
+		}
+	}
 	for _, p := range *r.roster.Load() {
 		if p.source != nil && !p.counted {
 			c.Decode += p.source.cpu()

@@ -100,14 +100,14 @@ func TestSoundIsPunctualWhileVideoIsBusy(t *testing.T) {
 		p := &pace{epoch: codec.Now(), rate: audioTicksPerSecond}
 		runClock(ctx, p, nil, func() bool { return false }, func(int64) {}, &witness)
 	})
-	ticks := func() uint64 { return r.prog.audioClock.read().Ticks }
+	ticks := func() uint64 { return r.audioClock.read().Ticks }
 	settle := ticks() + 50
 	await(t, "a second to settle", func() bool { return ticks() > settle })
-	sound, own, busy, start := r.prog.audioClock.read(), witness.read(), pool.Stats().Busy, codec.Now()
+	sound, own, busy, start := r.audioClock.read(), witness.read(), pool.Stats().Busy, codec.Now()
 	await(t, "ten seconds", func() bool { return ticks() > settle+500 })
 
 	load := (pool.Stats().Busy - busy).Seconds() / (codec.Now() - start).Seconds() / float64(workers)
-	late := r.prog.audioClock.read().Lateness.Sub(sound.Lateness)
+	late := r.audioClock.read().Lateness.Sub(sound.Lateness)
 	alone := witness.read().Lateness.Sub(own.Lateness)
 	t.Logf("pool %.0f%% busy; audio tick late p50 %v, p99 %v; a ticker that does nothing: p50 %v, p99 %v",
 		100*load, late.Quantile(0.5), late.Quantile(0.99), alone.Quantile(0.5), alone.Quantile(0.99))

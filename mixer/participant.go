@@ -76,6 +76,8 @@ type Participant struct {
 type facts struct {
 	name   string
 	state  State
+	group  GroupID
+	alsoTo []GroupID // never changed in place
 	muted  bool
 	gainDB float64
 	sends  Media
@@ -112,7 +114,7 @@ func (p *Participant) Info() ParticipantInfo {
 	f := p.facts.Load()
 	info := ParticipantInfo{
 		ID: p.id, Identity: p.identity, Name: f.name, Kind: p.kind, Role: p.role,
-		State: f.state, Joined: p.joined, CSRC: p.csrc, Muted: f.muted, GainDB: f.gainDB,
+		State: f.state, Group: f.group, AlsoTo: f.alsoTo, Joined: p.joined, CSRC: p.csrc, Muted: f.muted, GainDB: f.gainDB,
 		Limits: p.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,
 		RTT:          time.Duration(p.rtt.Load()),
 		LossFraction: math.Float64frombits(p.loss.Load()),

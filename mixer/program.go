@@ -15,16 +15,17 @@ import (
 	"mixdown/mixer/video"
 )
 
-// program is a room's common output: one mix of sound, and one canvas with its
-// renditions. The mix belongs to the audio loop, the compositor to the compose
+// program is a common output of a room: one mix of sound, and one canvas with
+// its renditions. Every room has the main one; each group that has members has
+// one more. The mix belongs to the audio loop, the compositor to the compose
 // task.
 type program struct {
-	log *slog.Logger
+	log   *slog.Logger
+	group GroupID // "" is the main program
 
-	mix        *audio.Mix
-	wakeAudio  chan struct{} // one slot
-	audioClock clockStats
-	soundCPU   atomic.Int64 // nanoseconds of processor time in audio ticks
+	mix      *audio.Mix
+	voices   voices       // the audio loop's own
+	soundCPU atomic.Int64 // nanoseconds of processor time in audio ticks
 
 	canvas     layout.Canvas
 	compositor *video.Compositor
@@ -32,14 +33,14 @@ type program struct {
 	pool       *worker.Pool
 	compose    *worker.Task
 	scene      atomic.Pointer[video.Scene]
+	layout     atomic.Pointer[LayoutInfo]
 	pts        atomic.Int64  // of the canvas to be drawn next
-	wakeVideo  chan struct{} // one slot
-	videoClock clockStats
 	skipped    atomic.Uint64 // ticks that found the compose task busy
 	failed     time.Duration // when drawing last failed and was logged; the task's own
 	closing    atomic.Bool
 	drawn      chan struct{} // closed by the compose task's last run
 	drawnOnce  sync.Once
+	counted    bool // in the room's past; under Room.past's lock
 
 	mu struct {
 		sync.Mutex
@@ -48,11 +49,12 @@ type program struct {
 	}
 }
 
-func newProgram(cfg Config, rc RoomConfig, frames *codec.VideoPool, log *slog.Logger) (*program, error) {
+func newProgram(cfg Config, rc RoomConfig, group GroupID, frames *codec.VideoPool, log *slog.Logger) (*program, error) {
 	g := &program{
-		log: log, canvas: rc.Canvas, pool: cfg.Pool,
-		wakeAudio: make(chan struct{}, 1), wakeVideo: make(chan struct{}, 1),
-		drawn: make(chan struct{}),
+		log: log, group: group, canvas: rc.Canvas, pool: cfg.Pool, drawn: make(chan struct{}),
+	}
+	if group != "" {
+		g.log = log.With("group", group)
 	}
 	g.scene.Store(&video.Scene{})
 	g.compose = worker.NewTask(g.draw)
@@ -110,16 +112,6 @@ func (g *program) renditionFor(l Limits) *video.Rendition {
 	return g.renditions[i]
 }
 
-// wake makes both loops look at the snapshot.
-func (g *program) wake() {
-	for _, c := range []chan struct{}{g.wakeAudio, g.wakeVideo} {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // tickVideo starts the drawing of the canvas of that time. When the last one
 // is not finished the tick is lost: nothing queues up.
 func (g *program) tickVideo(pts time.Duration) {
@@ -162,9 +154,13 @@ func (g *program) mixed(s audio.MixStats) {
 	g.mu.Unlock()
 }
 
-// close ends the renditions and frees the canvas. Both loops have ended. The mix
-// is closed by its loop.
+// close ends the mix and the renditions and frees the canvas. The audio loop
+// has let go of the program; should the video loop still tick it, nothing is
+// drawn.
 func (g *program) close() {
+	if err := g.mix.Close(); err != nil {
+		g.log.Warn("closing a mix", "error", err)
+	}
 	for _, r := range g.renditions {
 		r.Close()
 	}

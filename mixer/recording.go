@@ -42,7 +42,7 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 	}
 	id, recorder, err := store.Create(record.Options{
 		Room: string(r.Info().ID), RoomID: r.life, Video: true,
-		RequestKeyframe: func() { r.prog.top().RequestKeyframe(video.KeySink) },
+		RequestKeyframe: func() { r.main.top().RequestKeyframe(video.KeySink) },
 	})
 	attached := r.do(context.WithoutCancel(ctx), op, func() error {
 		r.startsRecording = false
@@ -59,7 +59,7 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 			}
 			r.wake()
 		})
-		rec.subscription = r.prog.top().Subscribe(recorder)
+		rec.subscription = r.main.top().Subscribe(recorder)
 		r.recording = rec
 		return nil
 	})

@@ -31,15 +31,20 @@ type Room struct {
 	epoch     time.Duration
 	epochWall time.Time
 	frames    *codec.VideoPool
-	prog      *program
-	ctx       context.Context
-	end       context.CancelFunc // begins the end of the room; Done tells of it
-	draining  func() bool
+	// programs are the room's common outputs, the main one first; the control
+	// loop's own. main is programs[0], and there as long as the room.
+	programs []*program
+	main     *program
+	ctx      context.Context
+	end      context.CancelFunc // begins the end of the room; Done tells of it
+	draining func() bool
 
 	past struct {
 		sync.Mutex
-		stats Stats // of the sources that have left
+		stats Stats // of the sources and programs that have left
 	}
+	wakeAudio, wakeVideo   chan struct{} // one slot each: the snapshot changed
+	audioClock, videoClock clockStats
 
 	commands  chan func()   // API calls; senders wait, so nothing is lost
 	poke      chan struct{} // one slot: flags changed somewhere, look at them
@@ -47,7 +52,6 @@ type Room struct {
 	info      atomic.Pointer[RoomInfo]
 	snap      atomic.Pointer[snapshot]
 	roster    atomic.Pointer[[]*Participant]
-	layout    atomic.Pointer[LayoutInfo]
 	heard     *fence         // the last snapshot that the audio loop follows
 	leaving   sync.WaitGroup // goroutines that close what has left
 	recorders sync.WaitGroup // goroutines that run and end recordings
@@ -63,9 +67,22 @@ type Room struct {
 
 // snapshot is what the tick loops see of a room: immutable.
 type snapshot struct {
-	seq     uint64         // counts snapshots
-	members []*Participant // those in the mix
+	seq     uint64 // counts snapshots
+	views   []view
+	members int // in all views
+}
+
+// view is who is in one program: immutable.
+type view struct {
+	prog    *program
+	members []*Participant
+	guests  []*Participant // members of other programs who are heard here too
 	sinks   []Sink         // outside listeners: recorders
+}
+
+func (v *view) equal(o *view) bool {
+	return v.prog == o.prog && slices.Equal(v.members, o.members) && slices.Equal(v.guests, o.guests) &&
+		slices.Equal(v.sinks, o.sinks)
 }
 
 // errRoomEnded is what a command gets that comes too late.
@@ -84,14 +101,17 @@ func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration
 		poke:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		heard:    newFence(),
+
+		wakeAudio: make(chan struct{}, 1), wakeVideo: make(chan struct{}, 1),
 	}
 	var err error
-	if r.prog, err = newProgram(cfg, rc, r.frames, r.log); err != nil {
+	if r.main, err = newProgram(cfg, rc, "", r.frames, r.log); err != nil {
 		return nil, &Error{Op: "room.create", Kind: Internal, Room: rc.ID, Err: err}
 	}
+	r.programs = []*program{r.main}
 	if late := cfg.LateTick; late != nil {
-		r.prog.audioClock.lateAfter = cfg.LateAfter
-		r.prog.audioClock.late = func(by time.Duration, skipped int64) { late(rc.ID, by, skipped) }
+		r.audioClock.lateAfter = cfg.LateAfter
+		r.audioClock.late = func(by time.Duration, skipped int64) { late(rc.ID, by, skipped) }
 	}
 	r.ctx, r.end = context.WithCancel(ctx)
 	r.publish()
@@ -166,7 +186,9 @@ func (r *Room) run() {
 	r.leaving.Wait()
 	stopLoops()
 	clocks.Wait()
-	r.prog.close()
+	for _, g := range r.programs {
+		g.close()
+	}
 	r.endRecording()
 	r.recorders.Wait()
 	r.publish()
@@ -247,7 +269,7 @@ func (r *Room) follow(p *Participant) {
 func (r *Room) enter(p *Participant, a *attachment) {
 	p.inMix = true
 	if a.takes.Camera && !p.limits.NoVideo {
-		p.watch(r.prog.renditionFor(p.limits), a)
+		p.watch(r.programOf(p).renditionFor(p.limits), a)
 	}
 	for id := range codec.NumSources {
 		if (id == codec.Camera && a.sends.Camera) || (id == codec.Screen && a.sends.Screen) {
@@ -272,9 +294,9 @@ func (r *Room) remove(p *Participant, reason error) {
 	if p.source != nil {
 		r.settle(p)
 	}
-	// The snapshot that is published next is the first without him.
 	without := uint64(0)
-	if slices.Contains(r.snap.Load().members, p) {
+	if p.inMix {
+		// The snapshot that is published next is the first without him.
 		without = r.snap.Load().seq + 1
 	}
 	r.log.Info("participant left", "participant", p.id, "identity", p.identity,
@@ -302,27 +324,7 @@ func reasonText(err error) string {
 // publish makes the loops and the API see the present state. Unchanged parts
 // stay the same values, so that the loops can tell by pointer.
 func (r *Room) publish() {
-	members := make([]*Participant, 0, len(r.participants))
-	for _, p := range r.participants {
-		if p.inMix {
-			members = append(members, p)
-		}
-	}
-	var sinks []Sink
-	if r.recording != nil {
-		sinks = append(sinks, r.recording.recorder)
-	}
-	old := r.snap.Load()
-	if old == nil || !slices.Equal(old.members, members) || !slices.Equal(old.sinks, sinks) {
-		next := &snapshot{seq: 1, members: members, sinks: sinks}
-		if old != nil {
-			next.seq = old.seq + 1
-		}
-		r.snap.Store(next)
-		r.prog.wake()
-	}
-	r.arrange(members)
-
+	r.publishViews()
 	if old := r.roster.Load(); old == nil || !slices.Equal(*old, r.participants) {
 		roster := slices.Clone(r.participants)
 		r.roster.Store(&roster)
@@ -332,6 +334,46 @@ func (r *Room) publish() {
 		info.Recording = r.recording.id
 	}
 	r.info.Store(&info)
+}
+
+// publishViews gives the tick loops who is where, and arranges the canvases.
+func (r *Room) publishViews() {
+	next := &snapshot{seq: 1}
+	r.programs = slices.DeleteFunc(r.programs, r.deserted)
+	for _, g := range r.programs {
+		v := view{prog: g}
+		for _, p := range r.participants {
+			f := p.facts.Load()
+			switch {
+			case !p.inMix:
+			case f.group == g.group:
+				v.members = append(v.members, p)
+			case p.source != nil && slices.Contains(f.alsoTo, g.group):
+				v.guests = append(v.guests, p)
+			}
+		}
+		if r.recording != nil && g == r.main {
+			v.sinks = append(v.sinks, r.recording.recorder)
+		}
+		next.views = append(next.views, v)
+		next.members += len(v.members)
+	}
+	old := r.snap.Load()
+	if old == nil || !slices.EqualFunc(old.views, next.views, func(a, b view) bool { return a.equal(&b) }) {
+		if old != nil {
+			next.seq = old.seq + 1
+		}
+		r.snap.Store(next)
+		for _, wake := range []chan struct{}{r.wakeAudio, r.wakeVideo} {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+		}
+	}
+	for i := range next.views {
+		r.arrange(&next.views[i])
+	}
 }
 
 // Update changes what the patch names and returns the room as it is then.

@@ -366,7 +366,7 @@ func TestOnePictureShowsEverybody(t *testing.T) {
 		t.Errorf("%d streams, want the one shared", s)
 	}
 	stats := m.Stats()
-	top := stats.Renditions[r.prog.top().Tier()]
+	top := stats.Renditions[r.main.top().Tier()]
 	if top.Subscribers != 2 {
 		t.Errorf("%d subscribers of the top tier, want 2", top.Subscribers)
 	}
@@ -396,7 +396,7 @@ func TestLimitsChooseTheTier(t *testing.T) {
 		{Limits{MaxBitrateBps: 700_000}, "640x360@30"},
 		{Limits{MaxWidth: 1}, "320x180@15"},
 	} {
-		if got := r.prog.renditionFor(c.limits).Tier().String(); got != c.want {
+		if got := r.main.renditionFor(c.limits).Tier().String(); got != c.want {
 			t.Errorf("%+v: tier %s, want %s", c.limits, got, c.want)
 		}
 	}
@@ -502,7 +502,7 @@ func TestEmptyRoomsDoNotTick(t *testing.T) {
 	await(t, "sound", func() bool { return locked(c, func() bool { return len(c.mu.pcm) > 0 }) })
 	p.Leave(nil)
 	await(t, "the endpoint to be closed", func() bool { return locked(c, func() bool { return c.mu.closed == 1 }) })
-	await(t, "an idle loop", func() bool { return len(r.snap.Load().members) == 0 })
+	await(t, "an idle loop", func() bool { return r.snap.Load().members == 0 })
 	r.heard.wait(r.snap.Load().seq)
 	before := r.Stats()
 	q, d := enter(t, r, "")

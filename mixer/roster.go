@@ -69,6 +69,7 @@ func (r *Room) newSource(p *Participant) (*source, error) {
 	if s.playout, err = audio.NewPlayout(audio.PlayoutConfig{Decoder: dec}); err != nil {
 		return nil, errors.Join(err, dec.Close())
 	}
+	s.sound.from = s.playout
 	for id := range s.pictures {
 		if s.pictures[id], err = r.newPicture(p, codec.SourceID(id)); err != nil {
 			for _, made := range s.pictures[:id] {
@@ -151,11 +152,37 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 	if g := patch.GainDB; g != nil && !(*g >= minGainDB && *g <= maxGainDB) {
 		return ParticipantInfo{}, bad("/send/audio/gain", "%v dB: want %d..%d", *g, minGainDB, maxGainDB)
 	}
+	if g := patch.Group; g != nil {
+		if err := g.validate(); err != nil {
+			return ParticipantInfo{}, bad("/group", "%w", err)
+		}
+	}
+	if g := patch.AlsoTo; g != nil && len(*g) > maxGroups {
+		return ParticipantInfo{}, bad("/alsoTo", "%d groups: want at most %d", len(*g), maxGroups)
+	}
 	var info ParticipantInfo
 	err := r.do(ctx, op, func() error {
 		p, err := r.find(op, id)
 		if err != nil {
 			return err
+		}
+		if patch.AlsoTo != nil {
+			for i, to := range *patch.AlsoTo {
+				if !slices.ContainsFunc(r.programs, func(g *program) bool { return g.group == to }) {
+					return bad(fmt.Sprintf("/alsoTo/%d", i), "there is no group %q: a group has members", to)
+				}
+			}
+			p.change(func(f *facts) { f.alsoTo = slices.Clone(*patch.AlsoTo) })
+		}
+		if patch.Group != nil {
+			if err := r.openGroup(*patch.Group); err != nil {
+				kind := Internal
+				if errors.Is(err, ErrTooManyGroups) {
+					kind = Exhausted
+				}
+				return &Error{Op: op, Kind: kind, Room: r.room.ID, Participant: id, Err: err}
+			}
+			r.move(p, *patch.Group)
 		}
 		p.change(func(f *facts) {
 			set(&f.name, patch.Name)

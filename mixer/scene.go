@@ -28,14 +28,14 @@ type LayoutTile struct {
 	Name string
 }
 
-// Layout returns what the canvas shows where.
-func (r *Room) Layout() LayoutInfo { return *r.layout.Load() }
+// Layout returns what the main canvas shows where.
+func (r *Room) Layout() LayoutInfo { return *r.main.layout.Load() }
 
-// arrange brings the scene in line with those who are in the room: a tile for
+// arrange brings a program's scene in line with those who are in it: a tile for
 // each contributor's camera, whether it sends or not, and one more for each
 // screen that is shared. Unchanged, it keeps the scene.
-func (r *Room) arrange(members []*Participant) {
-	now := codec.Now()
+func (r *Room) arrange(v *view) {
+	g, members, now := v.prog, v.members, codec.Now()
 	type shown struct {
 		p      *Participant
 		source codec.SourceID
@@ -68,14 +68,14 @@ func (r *Room) arrange(members []*Participant) {
 		scene.Tiles = append(scene.Tiles, tile)
 		info.Tiles = append(info.Tiles, LayoutTile{Participant: s.p.id, Source: s.source, Rect: rects[i], Name: name})
 	}
-	old := r.prog.scene.Load()
-	if r.layout.Load() != nil && slices.Equal(old.Tiles, scene.Tiles) {
+	old := g.scene.Load()
+	if g.layout.Load() != nil && slices.Equal(old.Tiles, scene.Tiles) {
 		return
 	}
 	scene.Epoch = old.Epoch + 1
 	info.Epoch = scene.Epoch
-	r.layout.Store(&info)
-	r.prog.scene.Store(scene)
+	g.layout.Store(&info)
+	g.scene.Store(scene)
 	r.aim(members, scene)
 }
 
@@ -97,9 +97,16 @@ func (r *Room) aim(members []*Participant, scene *video.Scene) {
 	}
 }
 
-// videoLoop ticks the canvas until ctx is done.
+// videoLoop ticks all canvases until ctx is done.
 func (r *Room) videoLoop(ctx context.Context) {
-	idle := func() bool { return len(r.snap.Load().members) == 0 }
-	clock := &pace{epoch: r.epoch, rate: int64(r.prog.canvas.FPS)}
-	runClock(ctx, clock, r.prog.wakeVideo, idle, func(n int64) { r.prog.tickVideo(clock.pts(n)) }, &r.prog.videoClock)
+	idle := func() bool { return r.snap.Load().members == 0 }
+	clock := &pace{epoch: r.epoch, rate: int64(r.main.canvas.FPS)}
+	tick := func(n int64) {
+		for _, v := range r.snap.Load().views {
+			if len(v.members) > 0 {
+				v.prog.tickVideo(clock.pts(n))
+			}
+		}
+	}
+	runClock(ctx, clock, r.wakeVideo, idle, tick, &r.videoClock)
 }

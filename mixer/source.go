@@ -19,6 +19,7 @@ const screenTimeout = 5 * time.Second
 // links to other servers can be sources as well.
 type source struct {
 	playout  *audio.Playout
+	sound    sharedSound // the playout, for the audio loop
 	pictures [codec.NumSources]*video.Source
 	// lastPicture is when each picture last came, on the process's clock; 0 is
 	// never.
@@ -53,4 +54,32 @@ func (s *source) close() {
 		p.Close()
 	}
 	s.playout.Close()
+}
+
+// sharedSound lets several mixes pull from one playout, in one tick the same
+// 20 ms: somebody who whispers to another group is in two. It belongs to the
+// audio loop.
+type sharedSound struct {
+	from *audio.Playout
+	// mixes is in how many it is. In one alone it costs nothing.
+	mixes  int
+	pulled bool
+	at     time.Duration
+	frame  codec.AudioFrame
+	info   audio.Info
+}
+
+// Pull implements audio.Puller. now tells the ticks apart.
+func (s *sharedSound) Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8) audio.Info {
+	if s.mixes < 2 {
+		s.pulled = false
+		return s.from.Pull(dst, now, quiet)
+	}
+	if !s.pulled || s.at != now {
+		// What is too quiet for one mix may be wanted by the other: decode all.
+		s.info = s.from.Pull(&s.frame, now, codec.Silence+1)
+		s.pulled, s.at = true, now
+	}
+	*dst = s.frame
+	return s.info
 }

@@ -132,7 +132,6 @@ func (g *program) stats() Stats {
 	mixed, composing := g.mu.mixed, g.mu.composing
 	g.mu.Unlock()
 	s := Stats{
-		AudioClock: g.audioClock.read(), VideoClock: g.videoClock.read(),
 		ComposeSkipped: g.skipped.Load(), Canvas: g.compositor.Stats(), Composing: composing, Mix: mixed,
 		CPU:        g.cpu(),
 		Renditions: make(map[video.Tier]video.RenditionStats),
@@ -157,10 +156,15 @@ func (s *source) stats() Stats {
 
 // Stats returns what happened in the room since it began.
 func (r *Room) Stats() Stats {
-	sum := r.prog.stats()
+	sum := Stats{AudioClock: r.audioClock.read(), VideoClock: r.videoClock.read()}
 	r.past.Lock()
 	sum.add(r.past.stats)
 	// Under the lock, so that who is leaving is counted exactly once.
+	for _, v := range r.snap.Load().views {
+		if !v.prog.counted {
+			sum.add(v.prog.stats())
+		}
+	}
 	for _, p := range *r.roster.Load() {
 		if p.source != nil && !p.counted {
 			sum.add(p.source.stats())

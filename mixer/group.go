@@ -1,0 +1,86 @@
+package mixer
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+)
+
+// GroupID names a group of a room: people with a program of their own, who
+// hear and see each other and nobody else (a breakout), unless somebody is
+// heard in it as well (a whisper). "" is the main program. A group is there as
+// long as it has members.
+type GroupID string
+
+// maxGroups of a room at one time: each has a canvas and encoders of its own.
+const maxGroups = 16
+
+var groupIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// ErrTooManyGroups refuses one more group.
+var ErrTooManyGroups = fmt.Errorf("the room has %d groups already", maxGroups)
+
+func (g GroupID) validate() error {
+	if g != "" && !groupIDPattern.MatchString(string(g)) {
+		return errors.New(`want "" for the main program, or 1 to 64 letters, digits, '-', '_' or '.', starting with a letter or digit`)
+	}
+	return nil
+}
+
+// programOf returns the program that p belongs to.
+func (r *Room) programOf(p *Participant) *program {
+	group := p.facts.Load().group
+	return r.programs[slices.IndexFunc(r.programs, func(g *program) bool { return g.group == group })]
+}
+
+// openGroup makes sure that the group has a program.
+func (r *Room) openGroup(group GroupID) error {
+	if slices.ContainsFunc(r.programs, func(g *program) bool { return g.group == group }) {
+		return nil
+	}
+	if len(r.programs) > maxGroups {
+		return ErrTooManyGroups
+	}
+	g, err := newProgram(r.cfg, r.room, group, r.frames, r.log)
+	if err != nil {
+		return err
+	}
+	r.programs = append(r.programs, g)
+	return nil
+}
+
+// move takes p to another group, whose program exists: he gets its sound with
+// the next tick, and its picture with the next key frame, without
+// renegotiation.
+func (r *Room) move(p *Participant, group GroupID) {
+	from := p.facts.Load().group
+	if from == group {
+		return
+	}
+	watches := p.subscription != nil
+	p.unwatch()
+	p.change(func(f *facts) { f.group = group })
+	if watches {
+		p.watch(r.programOf(p).renditionFor(p.limits), p.endpoint.Load())
+	}
+	r.log.Info("participant moves", "participant", p.id, "from", from, "group", group)
+}
+
+// deserted reports whether g is a group that nobody belongs to any more, and
+// begins its end: the snapshot that is published next is the first without it.
+func (r *Room) deserted(g *program) bool {
+	if g == r.main || slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.facts.Load().group == g.group }) {
+		return false
+	}
+	r.past.Lock()
+	g.counted = true
+	r.past.stats.add(g.stats())
+	r.past.Unlock()
+	without := r.snap.Load().seq + 1
+	r.leaving.Go(func() {
+		r.heard.wait(without)
+		g.close()
+	})
+	return true
+}
