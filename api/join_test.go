@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -350,12 +351,22 @@ func TestParticipants(t *testing.T) {
 	if p.Name != "Bob" || p.Send.Audio.Muted || p.Send.Audio.Gain != -6 {
 		t.Errorf("got %+v", p)
 	}
+	f.do("PATCH", path, `{"group":"team","alsoTo":[""]}`).want(t, 200).json(t, &p)
+	if p.Group != "team" || !slices.Equal(p.AlsoTo, []string{""}) || p.Name != "Bob" {
+		t.Errorf("got %+v", p)
+	}
+	f.do("PATCH", path, `{"group":null,"alsoTo":null}`).want(t, 200).json(t, &p)
+	if p.Group != "" || len(p.AlsoTo) != 0 {
+		t.Errorf("got %+v", p)
+	}
 	f.do("PATCH", path, `{}`, "If-Match", body.Header.Get("ETag")).problem(t, 412, "precondition-failed")
 	for body, pointer := range map[string]string{
 		`{"send":{"audio":{"gain":99}}}`:              "#/send/audio/gain",
 		`{"send":{"audio":{"pan":1}}}`:                "#/send/audio/pan",
 		`{"role":"viewer"}`:                           "#/role",
 		`{"csrc":7}`:                                  "#/csrc",
+		`{"group":"a/b"}`:                             "#/group",
+		`{"alsoTo":["", "nobody"]}`:                   "#/alsoTo/1",
 		`{"room":"other"}`:                            "#/room",
 		`{"name":"` + strings.Repeat("é", 200) + `"}`: "#/name",
 	} {

@@ -23,6 +23,8 @@ type Participant struct {
 	State    string    `json:"state" readOnly:"true" enum:"waiting,active,reconnecting,left"`
 	JoinedAt time.Time `json:"joinedAt" readOnly:"true"`
 	CSRC     uint32    `json:"csrc" readOnly:"true" doc:"Names the participant in mixed RTP streams; unique in the room"`
+	Group    string    `json:"group" required:"false" maxLength:"64" doc:"A group hears and sees itself alone. It begins with its first member and ends with its last; empty is the room's main program"`
+	AlsoTo   []string  `json:"alsoTo" required:"false" maxItems:"16" doc:"Other groups that hear the participant too; they must have members"`
 	Send     Send      `json:"send" required:"false" doc:"What it sends"`
 	// Pointers, since what only the server sets may be missing in a request.
 	Receive *Receive           `json:"receive" readOnly:"true" doc:"What it is sent"`
@@ -39,7 +41,7 @@ type Send struct {
 type SendAudio struct {
 	Codec string  `json:"codec,omitempty" readOnly:"true" doc:"Missing when it sends no sound"`
 	Muted bool    `json:"muted" required:"false" doc:"Keep it out of the mix"`
-	Gain  float64 `json:"gain" required:"false" minimum:"-40" maximum:"20" doc:"In dB"`
+	Gain  float64 `json:"gain" required:"false" minimum:"-40" maximum:"12" doc:"In dB"`
 }
 
 // SendVideo is a participant's picture.
@@ -70,6 +72,7 @@ type ParticipantStatus struct {
 	Speaking bool    `json:"speaking"`
 	RTT      float64 `json:"rttMs" doc:"Round trip, ms"`
 	Loss     float64 `json:"lossPct" doc:"Of what it was sent lately, percent"`
+	Cores    float64 `json:"cores" doc:"Processor time of what it sends, seconds a second"`
 }
 
 // lastingParticipant are the fields that a client can send back but not change.
@@ -80,13 +83,18 @@ func participantOf(info mixer.ParticipantInfo) Participant {
 		ID: string(info.ID), Identity: info.Identity, Name: info.Name, Kind: info.Kind,
 		Role: info.Role.String(), State: info.State.String(),
 		JoinedAt: info.Joined.UTC().Truncate(time.Millisecond), CSRC: info.CSRC,
+		Group: string(info.Group), AlsoTo: make([]string, 0, len(info.AlsoTo)),
 		Send:    Send{Audio: SendAudio{Muted: info.Muted, Gain: info.GainDB}},
 		Receive: &Receive{Audio: info.Takes.Audio},
 		Status: &ParticipantStatus{
 			Speaking: info.Speaking,
 			RTT:      math.Round(info.RTT.Seconds()*1e4) / 10,
 			Loss:     math.Round(info.LossFraction*1e4) / 100,
+			Cores:    math.Round(info.Cores*1e4) / 1e4,
 		},
+	}
+	for _, g := range info.AlsoTo {
+		p.AlsoTo = append(p.AlsoTo, string(g))
 	}
 	if info.Sends.Audio {
 		p.Send.Audio.Codec = codec.Opus.String()
@@ -112,10 +120,10 @@ func participantOf(info mixer.ParticipantInfo) Participant {
 
 func (p Participant) tag() string {
 	wanted := struct {
-		ID, Name string
-		Muted    bool
-		Gain     float64
-	}{p.ID, p.Name, p.Send.Audio.Muted, p.Send.Audio.Gain}
+		ID, Name, Group string
+		AlsoTo          []string
+		Audio           SendAudio
+	}{p.ID, p.Name, p.Group, p.AlsoTo, p.Send.Audio}
 	return entityTag(wanted, p)
 }
 
@@ -134,7 +142,7 @@ func (s *Server) participantRoutes() {
 	const path = "/v1/rooms/{room}/participants/{id}"
 	register(s, operation{id: "list-participants", method: http.MethodGet, path: "/v1/rooms/{room}/participants", summary: "List the participants of a room", need: inRoom(ReadRoom), experimental: true}, s.listParticipants)
 	register(s, operation{id: "get-participant", method: http.MethodGet, path: path, summary: "Look at a participant", need: inRoom(ReadRoom), experimental: true}, s.getParticipant)
-	register(s, operation{id: "patch-participant", method: http.MethodPatch, path: path, summary: "Rename or mute a participant, or set its gain", need: inRoom(AdminRoom), body: Participant{}, experimental: true}, s.patchParticipant)
+	register(s, operation{id: "patch-participant", method: http.MethodPatch, path: path, summary: "Rename or mute a participant, set its gain, or move it to a group", need: inRoom(AdminRoom), body: Participant{}, experimental: true}, s.patchParticipant)
 	register(s, operation{id: "delete-participant", method: http.MethodDelete, path: path, summary: "Remove a participant from the room", need: inRoom(AdminRoom), experimental: true}, s.deleteParticipant)
 }
 
@@ -202,9 +210,20 @@ func (s *Server) patchParticipant(ctx context.Context, in *struct {
 	if fault != "" {
 		return nil, invalid("", Fault{Pointer: "#/name", Detail: fault})
 	}
-	info, err := room.UpdateParticipant(ctx, mixer.ParticipantID(in.ID), mixer.ParticipantPatch{
-		Name: &name, Muted: &want.Send.Audio.Muted, GainDB: &want.Send.Audio.Gain,
-	})
+	patch := mixer.ParticipantPatch{Name: &name, Muted: &want.Send.Audio.Muted, GainDB: &want.Send.Audio.Gain}
+	// What is not changed is not asked for: a group among AlsoTo may have ended.
+	if want.Group != now.Group {
+		group := mixer.GroupID(want.Group)
+		patch.Group = &group
+	}
+	if !slices.Equal(want.AlsoTo, now.AlsoTo) {
+		groups := make([]mixer.GroupID, 0, len(want.AlsoTo))
+		for _, g := range want.AlsoTo {
+			groups = append(groups, mixer.GroupID(g))
+		}
+		patch.AlsoTo = &groups
+	}
+	info, err := room.UpdateParticipant(ctx, mixer.ParticipantID(in.ID), patch)
 	if err != nil {
 		return nil, s.told(ctx, err)
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -36,8 +37,9 @@ type Canvas struct {
 
 // RoomStatus is what moves by itself.
 type RoomStatus struct {
-	Participants int    `json:"participants"`
-	Recording    string `json:"recording,omitempty" doc:"The id of the recording in progress"`
+	Participants int     `json:"participants"`
+	Recording    string  `json:"recording,omitempty" doc:"The id of the recording in progress"`
+	Cores        float64 `json:"cores" doc:"Processor time of the room, the network's not included, seconds a second"`
 }
 
 // lastingRoom are the fields that a client can send back but not change.
@@ -60,7 +62,7 @@ func roomOf(info mixer.RoomInfo) Room {
 		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers,
 		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(),
 		Locked: info.Locked, Metadata: info.Metadata,
-		Status: &RoomStatus{Participants: info.Participants, Recording: info.Recording},
+		Status: &RoomStatus{Participants: info.Participants, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
 	}
 }
 
