@@ -197,7 +197,7 @@ func BenchmarkStages(b *testing.B) {
 		copy(x, audiotest.Tone(200, 5000, 2000))
 		f.append(2000)
 		for b.Loop() {
-			f.bestLag()
+			f.bestLag(lagMax, overlapMost)
 		}
 	})
 }

@@ -18,6 +18,7 @@ type fakeDecoder struct {
 	signal                   func(sample int64) int16
 	decoded, concealed, fecs int
 	resets, closed           int
+	fec                      bool // the packets carry FEC
 }
 
 const fakeConcealed = 77
@@ -50,6 +51,20 @@ func (d *fakeDecoder) Decode(packet []byte, pcm []int16) (int, error) {
 	}
 	return n, nil
 }
+
+func (d *fakeDecoder) Duration(packet []byte) (int, error) {
+	if len(packet) == 1 {
+		return codec.FrameSamples, nil
+	}
+	if len(packet) != 10 {
+		return 0, codec.ErrCorrupt
+	}
+	return int(binary.BigEndian.Uint16(packet[8:])), nil
+}
+
+func (d *fakeDecoder) HasFEC(packet []byte) bool { return d.fec && len(packet) == 10 }
+
+func (d *fakeDecoder) Silent(packet []byte) bool { return len(packet) == 1 }
 
 func (d *fakeDecoder) DecodeFEC(packet []byte, pcm []int16) error {
 	d.fecs++

@@ -52,11 +52,11 @@ func TestFifoCutDoesNotClick(t *testing.T) {
 		f := filled(tone)
 		var head [1200]int16
 		f.read(head[:])
-		lag, like := f.bestLag()
+		lag, like := f.bestLag(lagMax, overlapMost)
 		if like < 0.98 {
 			t.Errorf("%v Hz: a tone is only %.2f like itself at lag %d", hz, like, lag)
 		}
-		f.cut(lag)
+		f.cut(lag, overlapMost)
 		rest := drained(f)
 		if len(rest) != 3600-lag {
 			t.Errorf("%v Hz: %d samples left after a cut of %d", hz, len(rest), lag)
@@ -69,7 +69,7 @@ func TestFifoCutDoesNotClick(t *testing.T) {
 		f := filled(audiotest.Tone(130, 9000, 4800))
 		var head [1200]int16
 		f.read(head[:])
-		f.cut(lag)
+		f.cut(lag, overlapMost)
 		x := append(head[:], drained(f)...)
 		for i := 1; i < len(x); i++ {
 			if d := int(x[i]) - int(x[i-1]); d > 400 || d < -400 {

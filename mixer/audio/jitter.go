@@ -16,8 +16,14 @@ const (
 	// jitterSmall is what is covered without any exception: small and regular
 	// disturbances (scheduling, a busy radio) must cost nothing at all.
 	jitterSmall = 10 * time.Millisecond
-	// jitterMargin is for the grain of clocks.
-	jitterMargin = 2 * time.Millisecond
+	// jitterMargin is for the grain of clocks, and leaves some seconds to wait
+	// for a pause when a clock's drift has used up the delay.
+	jitterMargin = 3 * time.Millisecond
+	// jitterDrain is how much faster than the tick before a tick's packets
+	// must be to count as the same disturbance: a queue on the way that
+	// empties. It is one event like a burst at once, and as rare; what counts
+	// is its first packet.
+	jitterDrain = 5 * time.Millisecond
 	// targetFirst is assumed before anything is known.
 	targetFirst = 10 * time.Millisecond
 	// targetMin stays although every packet was in time: 5 ms for the wake-up
@@ -25,11 +31,17 @@ const (
 	targetMin = 5 * time.Millisecond
 	// targetMax is where delay hurts a conversation more than loss.
 	targetMax = 400 * time.Millisecond
+	// repairMost is the most by which the target grows for the sake of lost
+	// packets that later ones bring along: three packets of 20 ms.
+	repairMost = 65 * time.Millisecond
 	// jitterLearn is how many ticks with packets the estimate needs before it
 	// makes exceptions: 1 s.
 	jitterLearn = 50
 	// jitterEvery is how many ticks apart the window is looked through.
 	jitterEvery = 10
+	// jitterFar is where times relative to the base, in microseconds, want a
+	// new base: a quarter of an hour, or 34 days of drift at 300 ppm.
+	jitterFar = 1 << 30
 	// noTransit marks a tick that brought nothing.
 	noTransit = math.MinInt32
 )
@@ -41,6 +53,11 @@ const (
 // fastest packet of the window. That also absorbs the drift of the two clocks,
 // 3 ms within the window at 300 ppm.
 //
+// A packet that was lost and that a later one brought along (RED, FEC) arrived
+// with that one: to the estimate it is a late packet like any other. So the
+// target grows for the sake of repair if, and only if, so much is lost that it
+// pays.
+//
 // Transits are kept in microseconds relative to base.
 type jitter struct {
 	base   time.Duration
@@ -50,15 +67,16 @@ type jitter struct {
 	next   int
 	low    int32 // the fastest of the window
 	target time.Duration
-	stale  bool // nothing has come for the whole window
+	stale  bool // nothing has come for the whole window, or base is too far
 
 	tickSlow, tickFast int32
+	lastSlow           int32 // of the last tick that brought something
 }
 
 // reset forgets everything; transit becomes the reference.
 func (j *jitter) reset(transit time.Duration) {
 	j.base, j.ticks, j.next, j.low, j.target, j.stale = transit, 0, 0, 0, targetFirst, false
-	j.tickSlow, j.tickFast = noTransit, noTransit
+	j.tickSlow, j.tickFast, j.lastSlow = noTransit, noTransit, noTransit
 }
 
 // since returns how much slower than the fastest of the window a transit is.
@@ -77,9 +95,23 @@ func (j *jitter) add(transit time.Duration) {
 	j.low = min(j.low, us)
 }
 
+// addRepair takes the transit of a lost packet that came with another one.
+func (j *jitter) addRepair(transit time.Duration) {
+	if since := j.since(transit); since > 0 && since <= repairMost {
+		j.add(transit)
+	}
+}
+
 // tick ends the packets of one tick.
 func (j *jitter) tick() {
-	j.slow[j.next], j.fast[j.next] = j.tickSlow, j.tickFast
+	slow := j.tickSlow
+	if slow != noTransit {
+		if j.lastSlow != noTransit && slow < j.lastSlow-int32(jitterDrain/time.Microsecond) {
+			slow = noTransit
+		}
+		j.lastSlow = j.tickSlow
+	}
+	j.slow[j.next], j.fast[j.next] = slow, j.tickFast
 	j.tickSlow, j.tickFast = noTransit, noTransit
 	j.next = (j.next + 1) % jitterWindow
 	j.ticks = min(j.ticks+1, jitterWindow)
@@ -99,7 +131,7 @@ func (j *jitter) estimate() {
 	}
 	n, low := 0, int32(math.MaxInt32)
 	for i, x := range j.slow[:j.ticks] {
-		if x == noTransit {
+		if j.fast[i] == noTransit {
 			continue
 		}
 		n++
@@ -114,12 +146,12 @@ func (j *jitter) estimate() {
 		}
 		top[at] = x
 	}
-	if n == 0 {
+	if n == 0 || low > jitterFar || low < -jitterFar {
 		j.stale = true
 		return
 	}
 	j.low = low
-	above := func(i int) time.Duration { return time.Duration(top[i]-low) * time.Microsecond }
+	above := func(i int) time.Duration { return time.Duration(max(top[i], low)-low) * time.Microsecond }
 	need := max(above(n*jitterAllowed/1000), min(above(0), jitterSmall))
 	first := targetMin
 	if n < jitterLearn {

@@ -43,17 +43,23 @@ type Info struct {
 type PlayoutStats struct {
 	// Packets that were pushed, and of those: what the inbox dropped because
 	// nobody pulled, what came twice, what came after its turn, what was no
-	// Opus packet, and what was skipped since it would have been played more
-	// than 400 ms late.
+	// Opus packet, and what was left out of a backlog.
 	Packets, Overflowed, Duplicate, Late, Corrupt, Skipped uint64
+	// Undecoded packets were too quiet to be asked for; Redundant ones came as
+	// redundancy (RFC 2198) and are counted nowhere else, needed or not.
+	Undecoded, Redundant uint64
 	// Lost packets were not there when their turn came (those that came Late
-	// are among them); Recovered of them came from the next packet's FEC.
+	// are among them); Recovered of them came from redundancy or the next
+	// packet's FEC.
 	Lost, Recovered uint64
 	// Underruns are ticks for which there was nothing to play although the
 	// sender had not paused.
 	Underruns uint64
 	// Restarts of the source: a new stream, or a jump in its numbers or times.
 	Restarts uint64
+	// Splices left out more than 20 ms of sound at once, since more than 400 ms
+	// waited.
+	Splices uint64
 	// Stretched and Squeezed is how much was put in and left out to hold the
 	// delay.
 	Stretched, Squeezed time.Duration
@@ -66,10 +72,24 @@ type PlayoutStats struct {
 // anybody.
 type playoutCounters struct {
 	packets, overflowed, duplicate, late, corrupt, skipped atomic.Uint64
+	undecoded, redundant, splices                          atomic.Uint64
 	lost, recovered, underruns, restarts                   atomic.Uint64
 	stretched, squeezed                                    atomic.Uint64 // in samples
 	target, delay                                          atomic.Int64  // in ns
 }
+
+// inspector is what a decoder may know about packets without decoding them.
+// Without it everything is decoded, and FEC is expected everywhere.
+type inspector interface {
+	// Duration is the packet's, in samples.
+	Duration(packet []byte) (samples int, err error)
+	// HasFEC says that DecodeFEC finds something in the packet.
+	HasFEC(packet []byte) bool
+	// Silent says that the sender's encoder took the packet for a pause.
+	Silent(packet []byte) bool
+}
+
+func (p *Playout) hasFEC(f *codec.EncodedFrame) bool { return p.look == nil || p.look.HasFEC(f.Data) }
 
 // Playout is the jitter buffer of one sender: packets go in when they come, 20
 // ms of sound come out whenever they are asked for. In between it puts packets
@@ -77,10 +97,12 @@ type playoutCounters struct {
 // that is there), and holds as little delay as the observed jitter allows:
 //
 //   - Delay grows when a packet comes after its turn: 20 ms were concealed
-//     meanwhile and the packet is played nevertheless. It also grows in pauses,
-//     before that happens, when the jitter that is seen asks for it.
+//     meanwhile and the packet is played nevertheless. It also grows before
+//     that happens, when the jitter that is seen asks for it, by playing pitch
+//     periods twice, in a pause if there is one in time.
 //   - Delay shrinks in pauses by whole ticks. Where nobody pauses it shrinks by
-//     single pitch periods, and beyond 400 ms the oldest packets are skipped.
+//     single pitch periods. Out of a backlog first the silence is dropped, and
+//     beyond 400 ms the oldest packets.
 //
 // Ticks and packets of 20 ms are kept in step (a packet's first sample is a
 // frame's first), since a remainder waiting in between is delay that protects
@@ -90,16 +112,19 @@ type playoutCounters struct {
 // time. Nothing blocks or allocates.
 type Playout struct {
 	dec   codec.AudioDecoder
+	look  inspector // nil if the decoder is none
 	in    inbox
 	count playoutCounters
 
 	// All below belongs to the goroutine that pulls.
-	batch  []arrival
-	ring   reorder
-	jit    jitter
-	fifo   fifo
-	sched  schedule
-	closed bool
+	batch    []arrival
+	ring     reorder
+	jit      jitter
+	fifo     fifo
+	sched    schedule
+	steering steering
+	skipped  skipping
+	closed   bool
 }
 
 // NewPlayout returns an empty playout; what it gives is silence until packets
@@ -109,6 +134,7 @@ func NewPlayout(config PlayoutConfig) (*Playout, error) {
 		return nil, errors.New("audio: PlayoutConfig.Decoder is nil: hand in a decoder")
 	}
 	p := &Playout{dec: config.Decoder, batch: make([]arrival, 0, inboxPackets)}
+	p.look, _ = config.Decoder.(inspector)
 	p.fifo.init()
 	p.sched.init()
 	return p, nil
@@ -136,8 +162,10 @@ func (p *Playout) Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8) In
 	}
 	p.drain()
 	p.jit.tick()
+	p.skipped.quiet = quiet
+	p.unskip()
 	info := p.next(dst, now)
-	info.Silent = info.Level == codec.Silence && *dst == codec.AudioFrame{}
+	info.Silent = info.Skipped || info.Level == codec.Silence && *dst == codec.AudioFrame{}
 	p.count.target.Store(int64(p.jit.target))
 	p.count.delay.Store(int64(info.Delay))
 	return info
@@ -153,6 +181,10 @@ func (p *Playout) drain() {
 	batch, overflowed := p.in.take(p.batch[:0])
 	p.count.overflowed.Store(overflowed)
 	for _, a := range batch {
+		if a.frame.Redundant {
+			p.fill(a)
+			continue
+		}
 		transit := a.at - a.frame.PTS
 		since := p.jit.since(transit)
 		ahead := a.frame.Seq - p.ring.next
@@ -165,7 +197,7 @@ func (p *Playout) drain() {
 		case p.jit.stale:
 			// After a long pause only the clocks must be compared anew.
 			p.jit.reset(transit)
-			p.sched.offsets.n = 0
+			p.steering.offsets.n = 0
 		}
 		p.sort(a, transit)
 	}
@@ -174,9 +206,13 @@ func (p *Playout) drain() {
 
 // sort puts one packet in its place.
 func (p *Playout) sort(a arrival, transit time.Duration) {
-	switch p.ring.add(packet{a.frame, samplesOf(a.frame.PTS)}) {
+	switch p.ring.add(packet{frame: a.frame, pts: samplesOf(a.frame.PTS)}) {
 	case putKept:
 		p.jit.add(transit)
+		if a.frame.Seq > p.ring.next && p.ring.at(a.frame.Seq-1).frame == nil && p.hasFEC(a.frame) {
+			// The one before came with it, if it was lost.
+			p.jit.addRepair(transit + durationOf(int64(p.sched.lastLen)))
+		}
 	case putLate:
 		// It tells about the jitter all the same.
 		p.jit.add(transit)
@@ -188,6 +224,20 @@ func (p *Playout) sort(a arrival, transit time.Duration) {
 	}
 }
 
+// fill puts a redundant copy where its packet is missing. A copy tells nothing
+// of the path, and begins no new timeline.
+func (p *Playout) fill(a arrival) {
+	p.count.redundant.Add(1)
+	transit := a.at - a.frame.PTS
+	since := p.jit.since(transit)
+	if p.sched.begun && a.frame.Stream == p.sched.stream && since < farTransit && since > -farTransit &&
+		p.ring.add(packet{frame: a.frame, pts: samplesOf(a.frame.PTS)}) == putKept {
+		p.jit.addRepair(transit)
+		return
+	}
+	a.frame.Release()
+}
+
 // restart begins a new timeline at a packet. What plays goes on by concealment
 // and fades until the packet's turn comes.
 func (p *Playout) restart(a arrival, transit time.Duration) {
@@ -197,6 +247,7 @@ func (p *Playout) restart(a arrival, transit time.Duration) {
 	p.ring.reset(a.frame.Seq)
 	p.jit.reset(transit)
 	p.sched.restart(a.frame.Stream)
+	p.steering.offsets.n, p.steering.growing = 0, false
 }
 
 // Stats returns the counters. Any goroutine may ask.
@@ -205,6 +256,7 @@ func (p *Playout) Stats() PlayoutStats {
 	return PlayoutStats{
 		Packets: c.packets.Load(), Overflowed: c.overflowed.Load(), Duplicate: c.duplicate.Load(),
 		Late: c.late.Load(), Corrupt: c.corrupt.Load(), Skipped: c.skipped.Load(),
+		Undecoded: c.undecoded.Load(), Redundant: c.redundant.Load(), Splices: c.splices.Load(),
 		Lost: c.lost.Load(), Recovered: c.recovered.Load(),
 		Underruns: c.underruns.Load(), Restarts: c.restarts.Load(),
 		Stretched: durationOf(int64(c.stretched.Load())), Squeezed: durationOf(int64(c.squeezed.Load())),
@@ -221,6 +273,7 @@ func (p *Playout) Close() error {
 	}
 	p.closed = true
 	p.ring.reset(0)
+	p.skipped.forget()
 	return p.dec.Close()
 }
 

@@ -6,6 +6,9 @@ import "mixdown/codec"
 type packet struct {
 	frame *codec.EncodedFrame
 	pts   int64 // in samples on the source's clock
+	// jump is how many samples before it were dropped on purpose: if any, it
+	// follows at once on whatever was played.
+	jump int64
 }
 
 // reorder holds packets until it is their turn, in order of Seq, whatever order
@@ -39,8 +42,15 @@ func (r *reorder) add(p packet) put {
 		return putLate
 	}
 	slot := &r.slots[slotOf(seq)]
-	if slot.frame != nil {
-		return putDuplicate
+	if old := slot.frame; old != nil {
+		if !old.Redundant || p.frame.Redundant {
+			return putDuplicate
+		}
+		// The packet was late, not lost; it is never worse than its copy.
+		p.jump = slot.jump
+		*slot = p
+		old.Release()
+		return putKept
 	}
 	*slot = p
 	r.n++
@@ -58,6 +68,51 @@ func (r *reorder) first() packet {
 			return p
 		}
 	}
+}
+
+// at returns the packet with this Seq, or one without a frame. seq is at most
+// inboxPackets from next.
+func (r *reorder) at(seq int64) packet {
+	if p := r.slots[slotOf(seq)]; p.frame != nil && p.frame.Seq == seq {
+		return p
+	}
+	return packet{}
+}
+
+// after returns the packet with the lowest Seq above seq, or a packet without a
+// frame.
+func (r *reorder) after(seq int64) packet {
+	for seq++; seq < r.next+inboxPackets; seq++ {
+		if p := r.slots[slotOf(seq)]; p.frame != nil {
+			return p
+		}
+	}
+	return packet{}
+}
+
+// drop removes p, of so many samples, before its turn; the next packet, which
+// must be there, jumps over it. The caller owns the reference.
+func (r *reorder) drop(p packet, samples int64) {
+	r.slots[slotOf(p.frame.Seq)] = packet{}
+	r.n--
+	r.slots[slotOf(p.frame.Seq+1)].jump += p.jump + samples
+}
+
+// jumps is how many samples all packets together jump over.
+func (r *reorder) jumps() (samples int64) {
+	for i, left := r.next, r.n; left > 0; i++ {
+		if p := r.slots[slotOf(i)]; p.frame != nil {
+			samples += p.jump
+			left--
+		}
+	}
+	return samples
+}
+
+// land makes it p's turn, which is the first.
+func (r *reorder) land(p packet) {
+	r.slots[slotOf(p.frame.Seq)].jump = 0
+	r.next = p.frame.Seq
 }
 
 // pop removes p, which first returned; its turn and every earlier one have
