@@ -19,7 +19,11 @@ type loop struct {
 
 // coded encodes sound once.
 func coded(t testing.TB, x []int16) (packets [][]byte) {
-	enc, err := opus.NewEncoder(opus.EncoderConfig{})
+	return codedWith(t, opus.EncoderConfig{}, x)
+}
+
+func codedWith(t testing.TB, c opus.EncoderConfig, x []int16) (packets [][]byte) {
+	enc, err := opus.NewEncoder(c)
 	if err != nil {
 		t.Fatal(err)
 	}

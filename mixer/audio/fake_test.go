@@ -124,6 +124,7 @@ type link struct {
 	late     func(tick int) time.Duration
 	delay    func(seq int64, at time.Duration) time.Duration
 	lost     func(seq int64) bool
+	quiet    func(tick int) uint8
 	inFlight []arrival
 	seq      int64
 	tick     int
@@ -147,7 +148,20 @@ func newLink(t *testing.T, signal func(int64) int16) *link {
 		late:  func(int) time.Duration { return 0 },
 		delay: func(int64, time.Duration) time.Duration { return 0 },
 		lost:  func(int64) bool { return false },
+		quiet: func(int) uint8 { return DecodeAlways },
 	}
+}
+
+// newRealLink is one with a real decoder, to be fed by replay.
+func newRealLink(t *testing.T) *link {
+	l := newLink(t, loud)
+	p, err := NewPlayout(PlayoutConfig{Decoder: realDecoder(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	l.playout = p
+	return l
 }
 
 // sentAt is when the sender has sample pts ready, were packets that short.
@@ -184,7 +198,7 @@ func (l *link) run(d time.Duration) {
 		}
 		l.inFlight = append(l.inFlight[:0], l.inFlight[n:]...)
 		var dst codec.AudioFrame
-		info := l.playout.Pull(&dst, now, DecodeAlways)
+		info := l.playout.Pull(&dst, now, l.quiet(l.tick))
 		l.infos = append(l.infos, info)
 		l.pcm = append(l.pcm, dst[:]...)
 		l.latency = append(l.latency, now-l.sentAt(samplesOf(info.PTS)))

@@ -1,6 +1,7 @@
 // Package audiotest makes sound for tests and judges it: speech-like signals
 // and tones that are the same on every machine, the power of a tone in a
-// recording, and a detector for clicks. It is for tests only.
+// recording, a detector for clicks, and how much of speech is understood. It is
+// for tests only.
 package audiotest
 
 import (
