@@ -5,26 +5,38 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"mixdown/cmd/mixdown/internal/bench"
+	"mixdown/mixer/layout"
+	"mixdown/mixer/video"
 	"mixdown/transport/transporttest"
 )
 
 // benchCmd is `mixdown bench`.
 type benchCmd struct {
-	Room benchRoomCmd `cmd:"" help:"One room: what it costs and what its participants get."`
+	Room     benchRoomCmd     `cmd:"" help:"One room: what it costs and what its participants get."`
+	Capacity benchCapacityCmd `cmd:"" help:"How many a room can hold before quality breaks, and what breaks first."`
+	Headline benchHeadlineCmd `cmd:"" help:"What the README shows: several rooms and the capacity, each twice."`
+	Report   benchReportCmd   `cmd:"" help:"Print results that the headline has kept."`
 }
 
 // benchRoomCmd is the flags of `mixdown bench room`.
 type benchRoomCmd struct {
 	Participants int           `default:"9" help:"How many join (${default})."`
 	Talkers      int           `default:"-1" help:"How many of them talk, each with a tone of their own (all)."`
+	Viewers      int           `default:"0" help:"How many join besides and only receive (${default})."`
+	Video        string        `placeholder:"WxH@FPS" help:"What each participant sends (640x360@30)."`
+	Canvas       string        `placeholder:"WxH@FPS" help:"What the room composes (1280x720@30)."`
+	AudioOnly    bool          `help:"No pictures at all."`
 	Duration     time.Duration `default:"60s" help:"How long to measure (${default})."`
 	Warmup       time.Duration `default:"5s" help:"How long to wait before (${default})."`
-	Impair       string        `placeholder:"SPEC" help:"Faults of some links, both ways, as loss=5%,burst=3,delay=30ms,jitter=30ms,rate=500kbps."`
+	Latency      time.Duration `default:"30s" help:"How long to measure the latency of sound afterwards, 0s for none; that of pictures then is not measured either (${default})."`
+	Impair       string        `placeholder:"SPEC" help:"Faults of some links, both ways, as loss=5%,burst=3,delay=30ms,jitter=30ms,rate=500kbps; also rate=300kbps@10s (from then on), drop=2s@10s, rebind=15s (a new address), drift=300ppm and others."`
 	ImpairCount  int           `default:"2" help:"How many participants have such links (${default})."`
-	Server       string        `placeholder:"URL" help:"Measure a running server instead of an own one; needs --pid."`
+	Seed         uint64        `default:"1" help:"Seed of those faults (${default})."`
+	Server       string        `placeholder:"URL" help:"Measure a running server, or a room of it as URL/r/ROOM, instead of an own one; needs --pid."`
 	PID          int           `name:"pid" help:"Process id of that server."`
 	Clips        string        `default:".cache/clips" type:"path" help:"Where make clips has put the clips (${default})."`
 	JSON         bool          `name:"json" help:"Print one JSON object instead of a table."`
@@ -37,8 +49,15 @@ func (c *benchRoomCmd) config() (bench.Config, error) {
 		return bench.Config{}, fmt.Errorf("--impair: %w", err)
 	}
 	cfg := bench.Config{
-		Participants: c.Participants, Talkers: c.Talkers, Duration: c.Duration, Warmup: c.Warmup,
-		Impair: spec, ImpairCount: c.ImpairCount, Clips: c.Clips, URL: c.Server, PID: c.PID,
+		Participants: c.Participants, Talkers: c.Talkers, Viewers: c.Viewers, AudioOnly: c.AudioOnly,
+		Duration: c.Duration, Warmup: c.Warmup, Latency: c.Latency,
+		Impair: spec, ImpairCount: c.ImpairCount, Seed: c.Seed, Clips: c.Clips, URL: c.Server, PID: c.PID,
+	}
+	if cfg.Video, err = pictureFlag("--video", c.Video); err != nil {
+		return cfg, err
+	}
+	if cfg.Canvas, err = pictureFlag("--canvas", c.Canvas); err != nil {
+		return cfg, err
 	}
 	if c.Talkers < 0 {
 		cfg.Talkers = c.Participants
@@ -47,6 +66,18 @@ func (c *benchRoomCmd) config() (bench.Config, error) {
 		cfg.ImpairCount = 0
 	}
 	return cfg, cfg.Validate()
+}
+
+// pictureFlag reads "1280x720@30"; empty is the zero Canvas.
+func pictureFlag(name, text string) (layout.Canvas, error) {
+	if text == "" {
+		return layout.Canvas{}, nil
+	}
+	t, err := video.ParseTier(text)
+	if err != nil {
+		return layout.Canvas{}, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "tier "))
+	}
+	return layout.Canvas{Width: t.Width, Height: t.Height, FPS: t.FPS}, nil
 }
 
 // Validate is called by kong after parsing.

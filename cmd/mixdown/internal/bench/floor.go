@@ -35,6 +35,7 @@ type floorWork struct {
 	canvas  map[video.Tier][]*codec.VideoFrame
 	ticks   []codec.AudioFrame
 	talkers int
+	fps     float64 // of videos
 }
 
 // Settings of the server's encoders, which it does not offer to change: libvpx
@@ -49,29 +50,38 @@ const (
 	floorPictures = 90
 )
 
-func newFloorWork(members []*member, tiers []video.Tier, canvas layout.Canvas) (*floorWork, error) {
-	w := &floorWork{tiers: tiers, canvas: make(map[video.Tier][]*codec.VideoFrame)}
+func newFloorWork(cfg Config, members []*member) (*floorWork, error) {
+	w := &floorWork{canvas: make(map[video.Tier][]*codec.VideoFrame), fps: float64(cfg.Video.FPS)}
 	for _, m := range members {
-		var frames [][]byte
-		for _, u := range m.video.Units {
-			frames = append(frames, u.Data)
+		// Of pictures only those that are shown.
+		if m.video != nil && len(w.videos) < layout.MaxTiles {
+			var frames [][]byte
+			for _, u := range m.video.mu.clip.Units {
+				frames = append(frames, u.Data)
+			}
+			w.videos = append(w.videos, frames)
 		}
-		w.videos = append(w.videos, frames)
 		if m.talks {
 			w.talkers++
 			var packets [][]byte
-			for _, u := range m.audio.Units[:500] {
+			for _, u := range m.audio.mu.clip.Units[:500] {
 				packets = append(packets, u.Data)
 			}
 			w.audios = append(w.audios, packets)
 		}
 	}
-	pool := codec.NewVideoPool(1 << 30)
+	var err error
+	if w.ticks, err = someSound(w.audios); err != nil || cfg.AudioOnly {
+		return w, err
+	}
+	canvas := cfg.Canvas
+	w.tiers = []video.Tier{{Width: canvas.Width, Height: canvas.Height, FPS: canvas.FPS}}
+	pool := codec.NewVideoPool(4 << 30)
 	full, err := compose(pool, w.videos, canvas)
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range tiers {
+	for _, t := range w.tiers {
 		for _, p := range full {
 			if p.Width == t.Width && p.Height == t.Height {
 				w.canvas[t] = append(w.canvas[t], p.Retain())
@@ -90,8 +100,7 @@ func newFloorWork(members []*member, tiers []video.Tier, canvas layout.Canvas) (
 	for _, p := range full {
 		p.Release()
 	}
-	w.ticks, err = someSound(members)
-	return w, err
+	return w, nil
 }
 
 // compose draws the canvas as a room would show it: every clip in its tile.
@@ -148,19 +157,16 @@ func drawTile(pool *codec.VideoPool, pictures []*codec.VideoFrame, frames [][]by
 }
 
 // someSound is 10 s of what is encoded: two talkers' sum.
-func someSound(members []*member) ([]codec.AudioFrame, error) {
+func someSound(audios [][][]byte) ([]codec.AudioFrame, error) {
 	ticks := make([]codec.AudioFrame, 500)
-	for i, m := range members {
-		if i >= 2 {
-			break
-		}
+	for _, packets := range audios[:min(len(audios), 2)] {
 		dec, err := opus.NewDecoder()
 		if err != nil {
 			return nil, err
 		}
 		var pcm [codec.MaxPacketSamples]int16
 		for t := range ticks {
-			n, err := dec.Decode(m.audio.Units[t].Data, pcm[:])
+			n, err := dec.Decode(packets[t], pcm[:])
 			if err != nil {
 				return nil, errors.Join(err, dec.Close())
 			}
@@ -183,7 +189,7 @@ func (w *floorWork) measure() (Floor, error) {
 		if err != nil {
 			return f, err
 		}
-		f.VideoDecode += share(cpu, len(frames), 30)
+		f.VideoDecode += share(cpu, len(frames), w.fps)
 	}
 	for _, t := range w.tiers {
 		cpu, err := floor.EncodeVP8(w.canvas[t], codec.VideoEncoderConfig{

@@ -6,22 +6,21 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
-	"path/filepath"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/webrtc/v4"
+	"golang.org/x/sync/errgroup"
 
 	"mixdown/cmd/mixdown/internal/client"
 	"mixdown/cmd/mixdown/internal/clip"
 	"mixdown/cmd/mixdown/internal/tone"
 	"mixdown/codec"
-	"mixdown/codec/opus"
 	"mixdown/transport/transporttest"
 )
-
-// Clips that fetch-clips.sh makes; with more participants they repeat.
-const clipCount = 16
 
 // soundSeconds is the length of a participant's loop of sound.
 const soundSeconds = 30
@@ -35,53 +34,191 @@ func toneOf(i int) float64 {
 	return math.Round((300+2700*f)*soundSeconds) / soundSeconds
 }
 
-// member is one participant of the benchmark.
+// role is what somebody is in the room for.
+type role uint8
+
+const (
+	participant role = iota
+	viewer           // only receives
+	beacon           // sends markers of sound while latency is measured
+)
+
+// member is one client of the benchmark.
 type member struct {
-	index    int
+	index    int // among those of its role
+	role     role
 	talks    bool
 	impaired bool
-	video    *clip.Clip
-	audio    *clip.Clip
-	client   *client.Client
-	link     *transporttest.PacketConn // nil when not impaired
-	result   chan error                // of client.Run
+	numbered bool // his pictures carry numbers
+	reads    bool // what he gets is looked at for markers
+	drift    float64
+	audio    *sender // nil: sends none
+	video    *sender
+	beep     *beep // what he sounds in the latency phase; nil for none
 
-	// heard is the packets of the last tail of the run, in order of arrival;
-	// only the client touches it until Run has returned.
-	heard []heardPacket
-	keep  func() bool // whether to keep what comes now
+	client *client.Client
+	link   *transporttest.PacketConn // nil when not impaired
+	result chan error                // of client.Run
+
+	keepSound, keepPictures atomic.Bool
+	mu                      sync.Mutex
+	got                     received // what came while those were set; under mu
+}
+
+// received is what one client got, in order of arrival.
+type received struct {
+	sound    []heardPacket
+	pictures []seenPicture
+	bytes    int // of pictures
 }
 
 type heardPacket struct {
-	seq  int64
-	data []byte
+	seq          int64
+	pts, arrival time.Duration
+	capture      codec.NTPTime
+	data         []byte
 }
 
-// prepare loads and makes what everybody sends. It takes some seconds of CPU.
-func prepare(cfg Config) ([]*member, error) {
-	members := make([]*member, cfg.Participants)
-	for i := range members {
-		m := &member{index: i, talks: i < cfg.Talkers, impaired: i >= cfg.Participants-cfg.ImpairCount && !cfg.Impair.Zero(), result: make(chan error, 1)}
-		n := i%clipCount + 1
-		var err error
-		if m.video, err = clip.Load(filepath.Join(cfg.Clips, fmt.Sprintf("video-%02d.ivf", n))); err != nil {
-			return nil, fmt.Errorf("%w (make clips fetches them)", err)
+type seenPicture struct {
+	arrival time.Duration
+	capture codec.NTPTime
+	data    []byte
+}
+
+// maxKeptBytes bounds the pictures that a client keeps: eight minutes. Later
+// ones are not looked at.
+const maxKeptBytes = 96 << 20
+
+func (m *member) name() string {
+	return [...]string{"Bench", "Viewer", "Beacon"}[m.role] + fmt.Sprintf(" %d", m.index+1)
+}
+
+// cast is everybody of a run.
+type cast struct {
+	members []*member // participants, then viewers
+	beacons []*member
+	quiet   *clip.Clip // what is sent by who says nothing
+}
+
+// participants are those who are not only there to watch.
+func (c *cast) participants() []*member {
+	for i, m := range c.members {
+		if m.role != participant {
+			return c.members[:i]
 		}
-		// Nobody is perfectly silent: a quiet room is sent, not nothing.
-		spec := tone.Spec{Noise: 0.0003, Duration: soundSeconds * time.Second}
-		if m.talks {
-			speech, err := clip.Load(filepath.Join(cfg.Clips, fmt.Sprintf("speech-%02d.ogg", n)))
-			if err != nil {
-				return nil, fmt.Errorf("%w (make clips fetches them)", err)
-			}
-			spec.Hz, spec.Level, spec.Speech, spec.SpeechGain = toneOf(i), toneLevel, speech, 0.5
-		}
-		if m.audio, err = tone.Make(spec); err != nil {
-			return nil, err
-		}
-		members[i] = m
 	}
-	return members, nil
+	return c.members
+}
+
+// readers are those who look for markers.
+func (c *cast) readers() (r []*member) {
+	for _, m := range c.members {
+		if m.reads {
+			r = append(r, m)
+		}
+	}
+	return r
+}
+
+// maxNumbered is how many participants' pictures carry numbers: enough for
+// thousands of readings a minute, too few to change what the pictures cost.
+const maxNumbered = 4
+
+// prepare loads and makes what everybody sends, on all cores. It takes some
+// seconds of CPU.
+func prepare(cfg Config) (*cast, error) {
+	c := &cast{}
+	impaired := 0
+	if !cfg.Impair.Zero() {
+		impaired = cfg.ImpairCount
+	}
+	for i := range cfg.Participants {
+		c.members = append(c.members, &member{
+			index: i, talks: i < cfg.Talkers, impaired: i >= cfg.Participants-impaired,
+		})
+	}
+	for i := range cfg.Viewers {
+		c.members = append(c.members, &member{index: i, role: viewer})
+	}
+	if cfg.Latency > 0 {
+		c.mark(cfg)
+	}
+	streams := newStreams(cfg)
+	var err error
+	if c.quiet, err = streams.silence(); err != nil {
+		return nil, err
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.NumCPU())
+	for _, m := range append(slices.Clone(c.members), c.beacons...) {
+		m.result = make(chan error, 1)
+		g.Go(func() error { return m.load(cfg, streams) })
+	}
+	if err = g.Wait(); err == nil && cfg.Latency > 0 {
+		err = c.makeBeeps()
+	}
+	return c, err
+}
+
+// mark says who carries markers and who looks for them.
+func (c *cast) mark(cfg Config) {
+	var healthy []*member
+	for _, m := range c.participants() {
+		if !m.impaired {
+			healthy = append(healthy, m)
+		}
+	}
+	if !cfg.AudioOnly {
+		for _, m := range healthy[:min(len(healthy), maxNumbered)] {
+			m.numbered = true
+		}
+	}
+	// The first and the last in the order of sending.
+	for _, m := range c.members {
+		if !m.impaired {
+			m.reads = true
+			break
+		}
+	}
+	for _, m := range slices.Backward(c.members) {
+		if !m.impaired {
+			m.reads = true
+			break
+		}
+	}
+	for i := range beaconCount {
+		c.beacons = append(c.beacons, &member{index: i, role: beacon, drift: beaconDrift(i)})
+	}
+}
+
+// load makes what the member sends.
+func (m *member) load(cfg Config, s *streams) error {
+	switch m.role {
+	case viewer:
+		return nil
+	case participant:
+		if !cfg.AudioOnly {
+			c, err := s.video(m.index, m.numbered)
+			if err != nil {
+				return err
+			}
+			m.video = newSender(c)
+		}
+	}
+	if m.talks {
+		c, err := s.speech(m.index)
+		if err != nil {
+			return err
+		}
+		m.audio = newSender(c)
+		return nil
+	}
+	c, err := s.silence()
+	if err != nil {
+		return err
+	}
+	m.audio = newSender(c)
+	return nil
 }
 
 // toneLevel is a tone's amplitude: loud enough to stand 60 dB above the coding
@@ -89,53 +226,90 @@ func prepare(cfg Config) ([]*member, error) {
 const toneLevel = 0.1
 
 // join starts one member's client.
-func (m *member) join(ctx context.Context, url string, cert *webrtc.Certificate, cfg Config) error {
+func (m *member) join(ctx context.Context, room roomURLs, cert *webrtc.Certificate, cfg Config) error {
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	if m.impaired {
-		m.link = transporttest.WrapPacketConn(conn, cfg.Impair, cfg.Impair, uint64(m.index)+1)
+		m.link = transporttest.WrapPacketConn(conn, cfg.Impair, cfg.Impair, cfg.Seed+2*uint64(m.index)+1) // it takes two seeds
 		conn = m.link
+		m.drift += cfg.Impair.DriftPPM
 	}
-	m.client, err = client.New(client.Config{
-		URL: url, Name: fmt.Sprintf("Bench %d", m.index+1), Conn: conn, Certificate: cert,
-		Video: client.Loop(m.video), Audio: client.Loop(m.audio),
-		OnAudio: func(p client.Packet) {
-			if m.keep() {
-				m.heard = append(m.heard, heardPacket{p.Seq, slices.Clone(p.Data)})
-			}
-		},
-	})
-	if err != nil {
+	c := client.Config{
+		URL: room.join, Name: m.name(), Conn: conn, Certificate: cert, NoVideo: cfg.AudioOnly || m.role == beacon, DriftPPM: m.drift,
+		OnAudio: m.onAudio, OnVideo: m.onVideo,
+	}
+	if m.role == viewer {
+		c.URL, c.Name = room.view, ""
+	}
+	// A nil *sender in a Source would not be nil.
+	if m.audio != nil {
+		c.Audio = m.audio
+	}
+	if m.video != nil {
+		c.Video = m.video
+	}
+	if m.client, err = client.New(c); err != nil {
 		return err
 	}
-	go func() { m.result <- m.client.Run(ctx) }() // waited for by leave
+	go func() { m.result <- m.client.Run(ctx) }() // waited for by whoever made ctx end
 	return nil
 }
 
+func (m *member) onAudio(p client.Packet) {
+	if m.keepSound.Load() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.got.sound = append(m.got.sound, heardPacket{p.Seq, p.PTS, p.Arrival, p.Capture, slices.Clone(p.Data)})
+	}
+}
+
+func (m *member) onVideo(f client.Frame) {
+	if !m.keepPictures.Load() {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.got.bytes < maxKeptBytes {
+		m.got.bytes += len(f.Data)
+		m.got.pictures = append(m.got.pictures, seenPicture{f.Arrival, f.Capture, slices.Clone(f.Data)})
+	}
+}
+
 // connected waits until media has come.
-func (m *member) connected(ctx context.Context, timeout time.Duration) error {
+func (m *member) connected(ctx context.Context, cfg Config, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		s := m.client.Stats()
-		if s.AudioReceived.Packets > 0 && s.VideoReceived.Frames > 0 {
+		if s.AudioReceived.Packets > 0 && (s.VideoReceived.Frames > 0 || cfg.AudioOnly || m.role == beacon) {
 			return nil
 		}
 		select {
 		case err := <-m.result:
 			m.result <- err
-			return fmt.Errorf("participant %d left: %w", m.index+1, err)
+			return fmt.Errorf("%s left: %w", m.name(), err)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("participant %d: %d packets of sound, %d pictures after %v: want some of both",
-				m.index+1, s.AudioReceived.Packets, s.VideoReceived.Frames, timeout)
+			return fmt.Errorf("%s: %d packets of sound, %d pictures after %v: want some of what was asked for",
+				m.name(), s.AudioReceived.Packets, s.VideoReceived.Frames, timeout)
 		}
+	}
+}
+
+// left returns an error if the member's client has ended by itself.
+func (m *member) left() error {
+	select {
+	case err := <-m.result:
+		m.result <- err
+		return fmt.Errorf("%s left: %w", m.name(), err)
+	default:
+		return nil
 	}
 }
 
@@ -149,11 +323,11 @@ type ownTone struct {
 
 // judge decodes what the member heard. ok is false when there is nothing to
 // compare.
-func (m *member) judge(talkers int) (o ownTone, ok bool, err error) {
-	if !m.talks || talkers < 2 || len(m.heard) < 100 {
+func (m *member) judge(heard []heardPacket, talkers int) (o ownTone, ok bool, err error) {
+	if !m.talks || talkers < 2 || len(heard) < 100 {
 		return o, false, nil
 	}
-	pcm, err := m.decode()
+	pcm, err := m.decode(heard)
 	if err != nil {
 		return o, false, err
 	}
@@ -174,30 +348,12 @@ func (m *member) judge(talkers int) (o ownTone, ok bool, err error) {
 }
 
 // decode turns what was heard into sound; what was lost is concealed.
-func (m *member) decode() (pcm []int16, err error) {
-	slices.SortFunc(m.heard, func(a, b heardPacket) int { return int(a.seq - b.seq) })
-	dec, err := opus.NewDecoder()
+func (m *member) decode(heard []heardPacket) ([]int16, error) {
+	t, err := newTimeline(heard)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", m.name(), err)
 	}
-	defer dec.Close()
-	var buf [codec.MaxPacketSamples]int16
-	last := m.heard[0].seq - 1
-	for _, p := range m.heard {
-		for ; last+1 < p.seq && p.seq-last < 50; last++ {
-			if err := dec.Conceal(buf[:codec.FrameSamples]); err != nil {
-				return nil, err
-			}
-			pcm = append(pcm, buf[:codec.FrameSamples]...)
-		}
-		last = p.seq
-		n, err := dec.Decode(p.data, buf[:])
-		if err != nil {
-			return nil, fmt.Errorf("participant %d received what is no Opus: %w", m.index+1, err)
-		}
-		pcm = append(pcm, buf[:n]...)
-	}
-	return pcm, nil
+	return t.pcm, nil
 }
 
 // unheardDB is the level below which a tone was not in the mix at all: only so

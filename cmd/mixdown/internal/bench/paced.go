@@ -16,8 +16,8 @@ import (
 const pacedSeconds = 4
 
 // paced measures the floor's work once more, at the pace of a room: every
-// stream's next picture and one encode each 1/30 s, sound each 20 ms, and sleep
-// in between. The floor's own loops run one stream after the other without a
+// stream's next picture and the canvas's encode when they are due, sound each 20
+// ms, and sleep in between. The floor's own loops run one stream after the other without a
 // pause, with caches that stay warm; what the same codecs cost at a room's
 // pace is what a server could reach that did nothing besides. The difference
 // is the machine's, not the server's. In cores.
@@ -29,24 +29,38 @@ func (w *floorWork) paced() (cores float64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
+	rhythms := []rhythm{{every: codec.FrameDuration, do: c.sound}}
+	if c.videoOut != nil {
+		rhythms = append(rhythms, rhythm{every: time.Duration(float64(time.Second) / w.fps), do: c.decode},
+			rhythm{every: time.Second / time.Duration(w.tiers[0].FPS), do: c.encode})
+	}
 	start, began := time.Now(), threadCPU()
-	for sound, picture := 0, 0; sound < pacedSeconds*50; {
-		nextSound, nextPicture := time.Duration(sound)*codec.FrameDuration, time.Duration(picture)*time.Second/30
-		time.Sleep(time.Until(start.Add(min(nextSound, nextPicture)))) // the pace is what is measured
-		if nextPicture <= nextSound {
-			if err := c.picture(w, picture); err != nil {
-				return 0, err
+	for {
+		next := &rhythms[0]
+		for i := range rhythms {
+			if rhythms[i].due() < next.due() {
+				next = &rhythms[i]
 			}
-			picture++
-			continue
 		}
-		if err := c.sound(w, sound); err != nil {
+		if next.due() >= pacedSeconds*time.Second {
+			return (threadCPU() - began).Seconds() / pacedSeconds, nil
+		}
+		time.Sleep(time.Until(start.Add(next.due()))) // the pace is what is measured
+		if err := next.do(w, next.n); err != nil {
 			return 0, err
 		}
-		sound++
+		next.n++
 	}
-	return (threadCPU() - began).Seconds() / pacedSeconds, nil
 }
+
+// rhythm is work that comes again and again.
+type rhythm struct {
+	every time.Duration
+	n     int // how often it was done
+	do    func(w *floorWork, n int) error
+}
+
+func (r *rhythm) due() time.Duration { return time.Duration(r.n) * r.every }
 
 // pacedCodecs are those of a room, of the largest tier alone.
 type pacedCodecs struct {
@@ -84,6 +98,9 @@ func newPacedCodecs(w *floorWork) (c *pacedCodecs, err error) {
 		}
 		c.audioOut = append(c.audioOut, e)
 	}
+	if len(w.tiers) == 0 {
+		return c, nil
+	}
 	t := w.tiers[0]
 	c.videoOut, err = vp8.NewEncoder(codec.VideoEncoderConfig{
 		Width: t.Width, Height: t.Height, FPS: t.FPS, BitrateBps: t.DefaultBitrate(), TemporalLayers: floorLayers, Speed: floorSpeed,
@@ -91,15 +108,19 @@ func newPacedCodecs(w *floorWork) (c *pacedCodecs, err error) {
 	return c, err
 }
 
-func (c *pacedCodecs) picture(w *floorWork, n int) error {
+func (c *pacedCodecs) decode(w *floorWork, n int) error {
 	for i, d := range c.videoIn {
 		// Where a clip ends it begins anew, with its key frame.
 		if err := d.Decode(w.videos[i][n%len(w.videos[i])]); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (c *pacedCodecs) encode(w *floorWork, n int) error {
 	pictures := w.canvas[w.tiers[0]]
-	f, err := c.videoOut.Encode(pictures[n%len(pictures)], time.Duration(n)*time.Second/30, n == 0)
+	f, err := c.videoOut.Encode(pictures[n%len(pictures)], time.Duration(n)*time.Second/time.Duration(w.tiers[0].FPS), n == 0)
 	if errors.Is(err, codec.ErrDropped) {
 		return nil
 	}

@@ -18,10 +18,15 @@ type Result struct {
 	Machine      string  `json:"machine"`
 	Participants int     `json:"participants"`
 	Talkers      int     `json:"talkers"`
+	Viewers      int     `json:"viewers"`
+	AudioOnly    bool    `json:"audioOnly"`
+	Video        string  `json:"video,omitempty"`  // that each participant sends
+	Canvas       string  `json:"canvas,omitempty"` // that the room composes
 	Seconds      float64 `json:"seconds"`
 	Impaired     int     `json:"impaired"`
 
-	ServerCores         float64 `json:"serverCores"`
+	ServerCores float64 `json:"serverCores"`
+	// CoresPerParticipant counts viewers as well.
 	CoresPerParticipant float64 `json:"coresPerParticipant"`
 	RSSBytes            int64   `json:"rssBytes"`
 	PeakRSSBytes        int64   `json:"peakRssBytes"`
@@ -46,6 +51,11 @@ type Result struct {
 	// beside it, which is what bounds the former. 0 without two talkers.
 	OwnToneBelowDB      MinMedian `json:"ownToneBelowDb"`
 	OwnToneAboveNoiseDB MinMedian `json:"ownToneAboveNoiseDb"`
+
+	// SoundLatency, PictureLatency and Skew are nil when they were not measured.
+	SoundLatency   *Latency `json:"soundLatency,omitempty"`
+	PictureLatency *Latency `json:"pictureLatency,omitempty"`
+	Skew           *Skew    `json:"skew,omitempty"`
 
 	// WitnessLate is how often the machine was late by itself.
 	WitnessLate    int     `json:"witnessLate"`
@@ -124,12 +134,15 @@ func evaluate(cfg Config, members []*member, w *witness, start, end snapshot) *R
 	span := end.at - start.at
 	seconds := span.Seconds()
 	r := &Result{
-		Machine: machine(), Participants: cfg.Participants, Talkers: cfg.Talkers, Seconds: seconds,
+		Machine: machine(), Participants: cfg.Participants, Talkers: cfg.Talkers, Viewers: cfg.Viewers, AudioOnly: cfg.AudioOnly, Seconds: seconds,
 		ServerCores: (end.server.cpu - start.server.cpu).Seconds() / seconds,
 		RSSBytes:    end.server.rssBytes, PeakRSSBytes: end.server.peakRSS,
 		ClientCores: (end.own - start.own).Seconds() / seconds,
 	}
-	r.CoresPerParticipant = r.ServerCores / float64(cfg.Participants)
+	r.CoresPerParticipant = r.ServerCores / float64(cfg.Participants+cfg.Viewers)
+	if !cfg.AudioOnly {
+		r.Video, r.Canvas = cfg.Video.String(), cfg.Canvas.String()
+	}
 	var worst time.Duration
 	r.WitnessLate, worst = w.between(start.at, end.at)
 	r.WitnessWorstMs = ms(worst)
@@ -231,10 +244,10 @@ func view(d series, seconds float64) *ServerView {
 }
 
 // judgeSound fills in the own tones; it decodes, so it comes last.
-func (r *Result) judgeSound(members []*member, talkers int) error {
+func (r *Result) judgeSound(got map[*member]received, talkers int) error {
 	var below, above []float64
-	for _, m := range members {
-		o, ok, err := m.judge(talkers)
+	for m, g := range got {
+		o, ok, err := m.judge(g.sound, talkers)
 		if err != nil {
 			return err
 		}
@@ -271,10 +284,10 @@ func (r *Result) JSON(w io.Writer) error {
 // Table writes the result for people.
 func (r *Result) Table(w io.Writer) {
 	p := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-12s%s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(w, "%-17s%s\n", name, fmt.Sprintf(format, args...))
 	}
 	p("machine", "%s", r.Machine)
-	p("room", "%d participants, %d talking, %d on poor links, %.1f s", r.Participants, r.Talkers, r.Impaired, r.Seconds)
+	p("room", "%d participants, %d talking, %d viewers, %d on poor links, %.1f s; %s", r.Participants, r.Talkers, r.Viewers, r.Impaired, r.Seconds, r.pictures())
 	p("server", "%.3f cores, %.4f per participant; RSS %d MB, peak %d MB", r.ServerCores, r.CoresPerParticipant, r.RSSBytes>>20, r.PeakRSSBytes>>20)
 	p("floor", "%.3f cores (before %.3f, after %.3f): video decode %.3f, encode %.3f; audio decode %.3f, encode %.3f",
 		r.Floor.Total, r.FloorBefore.Total, r.FloorAfter.Total, r.Floor.VideoDecode, r.Floor.VideoEncode, r.Floor.AudioDecode, r.Floor.AudioEncode)
@@ -293,7 +306,31 @@ func (r *Result) Table(w io.Writer) {
 		p("own tone", "%.1f dB below the others' at worst, %.1f in the middle; above the coding noise beside it by %.1f dB in the middle, %.1f at worst",
 			r.OwnToneBelowDB.Min, r.OwnToneBelowDB.Median, r.OwnToneAboveNoiseDB.Median, r.OwnToneAboveNoiseDB.Max)
 	}
+	r.latencies(p)
 	p("clients", "%.3f cores; the machine was late %d times, by %.1f ms at most", r.ClientCores, r.WitnessLate, r.WitnessWorstMs)
+}
+
+func (r *Result) pictures() string {
+	if r.AudioOnly {
+		return "no pictures"
+	}
+	return r.Video + " sent, " + r.Canvas + " composed"
+}
+
+func (r *Result) latencies(p func(name, format string, args ...any)) {
+	for _, l := range []struct {
+		name string
+		l    *Latency
+	}{{"sound", r.SoundLatency}, {"picture", r.PictureLatency}} {
+		if l.l != nil {
+			p(l.name+" latency", "p50 %.1f p95 %.1f p99 %.1f max %.1f ms; %d readings, %d left out for the machine, %d missed",
+				l.l.P50, l.l.P95, l.l.P99, l.l.Max, l.l.Readings, l.l.Excused, l.l.Missed)
+		}
+	}
+	if s := r.Skew; s != nil {
+		p("skew", "picture after sound as they come: p50 %.1f ms, p50 and p95 either way %.1f and %.1f; as shown by sender reports: %.1f, %.1f, %.1f; %d readings, %d left out, %d missed",
+			s.Arrival.P50, s.Arrival.P50Abs, s.Arrival.P95Abs, s.Shown.P50, s.Shown.P50Abs, s.Shown.P95Abs, s.Readings, s.Excused, s.Missed)
+	}
 }
 
 func (g *Group) table(p func(name, format string, args ...any), prefix string) {

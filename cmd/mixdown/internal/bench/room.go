@@ -4,74 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/pion/webrtc/v4"
+	"golang.org/x/sync/errgroup"
 
 	"mixdown/cmd/mixdown/internal/client"
 	"mixdown/codec"
-	"mixdown/mixer/layout"
-	"mixdown/mixer/video"
-	"mixdown/transport/transporttest"
 )
-
-// Config says what room to measure.
-type Config struct {
-	// Participants join, of whom the first Talkers talk. Required.
-	Participants, Talkers int
-	// Duration is what is measured, after Warmup of the same.
-	Duration, Warmup time.Duration
-	// Impair is what the last ImpairCount participants' links do, both ways.
-	Impair      transporttest.Spec
-	ImpairCount int
-	// Clips is the directory that fetch-clips.sh fills.
-	Clips string
-	// Executable is run as the server, unless URL and PID name a running one.
-	Executable string
-	URL        string
-	PID        int
-	// Log gets the server's log and what happens; it may be io.Discard.
-	Log io.Writer
-}
-
-// Validate reports what is wrong with the numbers.
-func (c *Config) Validate() error {
-	switch {
-	case c.Participants < 1 || c.Participants > 500:
-		return fmt.Errorf("%d participants: want 1..500", c.Participants)
-	case c.Talkers < 0 || c.Talkers > c.Participants:
-		return fmt.Errorf("%d talkers: want 0..%d", c.Talkers, c.Participants)
-	case c.Duration < time.Second:
-		return fmt.Errorf("duration %v: want 1s or more", c.Duration)
-	case c.ImpairCount < 0 || c.ImpairCount > c.Participants:
-		return fmt.Errorf("%d impaired: want 0..%d", c.ImpairCount, c.Participants)
-	case (c.URL == "") != (c.PID == 0):
-		return errors.New("a running server needs both its URL and its process id")
-	}
-	return nil
-}
 
 // tailSeconds is how much of what everybody heard is decoded for tones at most.
 // The longer, the less coding noise there is in a tone's bin.
 const tailSeconds = 60
 
-// Room runs one measurement. It takes Duration and half a minute more.
+// Room runs one measurement. It takes Duration, Latency and half a minute more.
 func Room(ctx context.Context, cfg Config) (*Result, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.withDefaults()
 	logf := func(format string, args ...any) { fmt.Fprintf(cfg.Log, "bench: "+format+"\n", args...) }
 	logf("making %d streams", cfg.Participants)
-	members, err := prepare(cfg)
+	all, err := prepare(cfg)
 	if err != nil {
 		return nil, err
 	}
-	canvas := layout.Canvas{Width: 1280, Height: 720, FPS: 30}
-	work, err := newFloorWork(members, []video.Tier{{Width: canvas.Width, Height: canvas.Height, FPS: canvas.FPS}}, canvas)
+	work, err := newFloorWork(cfg, all.participants())
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +57,8 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 			return nil, err
 		}
 	}
-	r, err := measure(ctx, cfg, srv, members, logf)
+	m := &measurement{cfg: cfg, cast: all, srv: srv, logf: logf}
+	err = m.run(ctx)
 	if err = errors.Join(err, srv.stop()); err != nil {
 		return nil, err
 	}
@@ -102,76 +66,174 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	r := evaluate(cfg, all.members, &m.witness, m.start, m.end)
 	r.FloorBefore, r.FloorAfter, r.Floor = before, after, before.mean(after)
 	r.PacedFloor = paced
 	if r.Floor.Total > 0 {
 		r.Ratio = r.ServerCores / r.Floor.Total
 		r.PacedRatio = r.ServerCores / r.PacedFloor
 	}
-	return r, r.judgeSound(members, cfg.Talkers)
+	return r, m.judge(r)
 }
 
-// measure joins everybody, watches for Duration, and has everybody leave.
-func measure(ctx context.Context, cfg Config, srv *server, members []*member, logf func(string, ...any)) (r *Result, err error) {
-	cert, err := client.NewCertificate()
-	if err != nil {
-		return nil, err
+// measurement is one run, and what is known once it is over.
+type measurement struct {
+	cfg     Config
+	cast    *cast
+	srv     *server
+	room    roomURLs
+	cert    *webrtc.Certificate
+	logf    func(string, ...any)
+	witness witness
+
+	start, end   snapshot
+	first, later *marked // the two phases; later is nil without Latency
+}
+
+// run joins everybody, watches for Duration and Latency, and has everybody
+// leave.
+func (m *measurement) run(ctx context.Context) (err error) {
+	if m.room, err = urlsOf(m.srv.url); err != nil {
+		return err
+	}
+	if err := m.room.makeRoom(ctx, m.cfg); err != nil {
+		return err
+	}
+	if m.cert, err = client.NewCertificate(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	joined := 0
 	defer func() {
 		cancel()
-		for _, m := range members[:joined] {
-			err = errors.Join(err, <-m.result)
+		for _, c := range append(slices.Clone(m.cast.members), m.cast.beacons...) {
+			if c.client != nil {
+				err = errors.Join(err, <-c.result)
+			}
 		}
 	}()
-	var keep atomic.Bool
-	url := srv.url + "/r/bench"
-	if strings.Contains(srv.url, "/r/") {
-		url = srv.url
+	if err := m.join(ctx, m.cast.members); err != nil {
+		return err
 	}
-	for _, m := range members {
-		m.keep = keep.Load
-		if err := m.join(ctx, url, cert, cfg); err != nil {
-			return nil, err
+	m.logf("%d joined, warming up for %v", len(m.cast.members), m.cfg.Warmup)
+	wg.Go(func() { m.witness.run(ctx) })
+	if err := wait(ctx, m.cfg.Warmup); err != nil {
+		return err
+	}
+	if err := m.load(ctx); err != nil {
+		return err
+	}
+	if m.cfg.Latency == 0 {
+		return nil
+	}
+	return m.markers(ctx)
+}
+
+// sideBySide is how many join at once: enough that hundreds take no minutes, few
+// enough that each finds the server answering.
+const sideBySide = 8
+
+// join brings some in, the first of them one after the other, so that tiles
+// have the order of the participants.
+func (m *measurement) join(ctx context.Context, members []*member) error {
+	var g errgroup.Group
+	g.SetLimit(sideBySide)
+	for i, c := range members {
+		in := func() error {
+			if err := c.join(ctx, m.room, m.cert, m.cfg); err != nil {
+				return err
+			}
+			return c.connected(ctx, m.cfg, joinTimeout)
 		}
-		joined++
-		if err := m.connected(ctx, 15*time.Second); err != nil {
-			return nil, err
+		if i >= 2*sideBySide {
+			g.Go(in)
+		} else if err := in(); err != nil {
+			return err
 		}
 	}
-	logf("%d joined, warming up for %v", joined, cfg.Warmup)
-	var w witness
-	wg.Go(func() { w.run(ctx) })
-	if err := wait(ctx, cfg.Warmup); err != nil {
-		return nil, err
+	return g.Wait()
+}
+
+const joinTimeout = 20 * time.Second
+
+// load is the first phase: the room as it was ordered.
+func (m *measurement) load(ctx context.Context) error {
+	members := m.cast.members
+	m.logf("measuring for %v", m.cfg.Duration)
+	m.start = take(ctx, m.srv, members)
+	tail := min(m.cfg.Duration, tailSeconds*time.Second)
+	if err := wait(ctx, m.cfg.Duration-tail); err != nil {
+		return err
 	}
-	logf("measuring for %v", cfg.Duration)
-	start := take(ctx, srv, members)
-	tail := min(cfg.Duration, tailSeconds*time.Second)
-	if err := wait(ctx, cfg.Duration-tail); err != nil {
-		return nil, err
+	m.cast.begin(false)
+	for _, c := range members {
+		c.keepSound.Store(c.talks && m.cfg.Talkers > 1)
 	}
-	keep.Store(true)
 	if err := wait(ctx, tail); err != nil {
-		return nil, err
+		return err
 	}
-	keep.Store(false)
-	end := take(ctx, srv, members)
-	if err := errors.Join(start.err, end.err); err != nil {
-		return nil, err
+	m.end = take(ctx, m.srv, members)
+	var err error
+	if m.first, err = m.cast.end(ctx, m.room); err != nil {
+		return err
 	}
-	for _, m := range members {
-		select {
-		case err := <-m.result:
-			m.result <- err
-			return nil, fmt.Errorf("participant %d left: %w", m.index+1, err)
-		default:
+	return errors.Join(append(leavers(members), m.start.err, m.end.err)...)
+}
+
+// markers is the second phase: nobody talks any more, and markers sound.
+func (m *measurement) markers(ctx context.Context) error {
+	for _, c := range m.cast.participants() {
+		if c.talks {
+			c.audio.exchange(m.cast.quiet, 0)
 		}
 	}
-	return evaluate(cfg, members, &w, start, end), nil
+	if err := m.join(ctx, m.cast.beacons); err != nil {
+		return err
+	}
+	m.logf("measuring latency for %v", m.cfg.Latency)
+	m.cast.begin(true)
+	for i, c := range m.cast.turns() {
+		c.audio.watch(true)
+		c.audio.exchange(c.beep.clip, codec.Now()+settle+time.Duration(i)*beaconSlot)
+	}
+	if err := wait(ctx, m.cfg.Latency+settle+soundAfter); err != nil {
+		return err
+	}
+	var err error
+	if m.later, err = m.cast.end(ctx, m.room); err != nil {
+		return err
+	}
+	return errors.Join(leavers(append(slices.Clone(m.cast.members), m.cast.beacons...))...)
+}
+
+// settle is how long the room is left alone before the first marker: the last
+// words have to be over, and every jitter buffer has to have seen its sender.
+const settle = 2 * time.Second
+
+// leavers are the faults of those who are not there any more.
+func leavers(members []*member) (faults []error) {
+	for _, c := range members {
+		if err := c.left(); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return faults
+}
+
+// judge fills in what has to be decoded, which would have disturbed the run.
+func (m *measurement) judge(r *Result) (err error) {
+	if err := r.judgeSound(m.first.got, m.cfg.Talkers); err != nil {
+		return err
+	}
+	if m.cfg.Latency == 0 {
+		return nil
+	}
+	if r.PictureLatency, err = m.first.pictureLatency(m.cfg.Video, &m.witness); err != nil {
+		return err
+	}
+	r.SoundLatency, r.Skew, err = m.later.soundLatency(m.cfg.Video, &m.witness)
+	return err
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -440,3 +440,7 @@ func (c *Client) Quiesce() {
 	defer c.recv.mu.Unlock()
 	c.recv.mu.onAudio, c.recv.mu.onVideo = nil, nil
 }
+
+// RequestKeyframe asks for a key frame with the next packet of the picture: for
+// those who begin to decode in the middle. It does not block.
+func (c *Client) RequestKeyframe() { c.recv.wantKey.Store(true) }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -31,7 +32,8 @@ const pliInterval = 500 * time.Millisecond
 // receiver holds what came. Callbacks run under its lock, so that one that
 // has been taken away is not running any more.
 type receiver struct {
-	posted time.Duration // when the offer went out
+	posted  time.Duration // when the offer went out
+	wantKey atomic.Bool   // somebody asked for a key frame
 
 	mu struct {
 		sync.Mutex
@@ -180,7 +182,7 @@ func (r *receiver) readVideo(t *webrtc.TrackRemote, sendPLI func([]rtcp.Packet) 
 		askKey = false
 		r.mu.Lock()
 		a.push(&packet, now)
-		if askKey = askKey && now-lastPLI >= pliInterval; askKey {
+		if askKey = r.wantKey.Swap(false) || askKey && now-lastPLI >= pliInterval; askKey {
 			r.mu.video.PLIs++
 			lastPLI = now
 		}

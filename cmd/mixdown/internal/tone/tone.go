@@ -25,6 +25,9 @@ type Spec struct {
 	// Speech, when set, is decoded and added, SpeechGain times as loud as it is.
 	Speech     *clip.Clip
 	SpeechGain float64
+	// Add, when set, adds to each 20 ms of the result before they are coded;
+	// from is the number of the first sample.
+	Add func(pcm []int16, from int)
 	// Noise is the amplitude of white noise, 0..1: a silent room is not zero.
 	Noise float64
 	// Duration is that of the result, cut to whole 20 ms; 0 is that of Speech.
@@ -74,6 +77,9 @@ func Make(s Spec) (*clip.Clip, error) {
 				32767*s.Level*math.Sin(2*math.Pi*s.Hz*at) +
 				32767*s.Noise*(float64(noise>>8)/(1<<23)-1)
 			pcm[i] = int16(min(max(math.Round(v), -32768), 32767))
+		}
+		if s.Add != nil {
+			s.Add(pcm[:], n*codec.FrameSamples)
 		}
 		size, err := enc.Encode(&pcm, packet[:])
 		if err != nil {

@@ -1,0 +1,194 @@
+package bench
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/mixer/layout"
+)
+
+// The latency of sound is measured with beacons: so many senders who sound a
+// marker in turn, one every beaconSlot. Their media clocks drift apart, evenly up
+// to maxDriftPPM both ways; the fastest has the first turn, so that they do not
+// run into each other. Between the last and the first one beaconRest turns are
+// left free.
+const (
+	beaconCount = 20
+	beaconSlot  = 200 * time.Millisecond
+	beaconRest  = 3
+	maxDriftPPM = 300
+)
+
+func beaconDrift(i int) float64 {
+	return maxDriftPPM - 2*maxDriftPPM*float64(i)/(beaconCount-1)
+}
+
+// turns returns who sounds a marker, in order: the beacons, and in their middle,
+// where clocks are right, those who have a picture to go with it.
+func (c *cast) turns() []*member {
+	t := append([]*member(nil), c.beacons[:beaconCount/2]...)
+	for _, m := range c.participants() {
+		if m.numbered {
+			t = append(t, m)
+		}
+	}
+	return append(t, c.beacons[beaconCount/2:]...)
+}
+
+// makeBeeps gives everybody a marker whose turn comes. Where in a packet it
+// begins is random, but the same in each run.
+func (c *cast) makeBeeps() error {
+	turns := c.turns()
+	length := time.Duration(len(turns)+beaconRest) * beaconSlot
+	rng := rand.New(rand.NewPCG(1, 0x626561636f6e))
+	for i, m := range turns {
+		b, err := makeBeep(i, rng.IntN(codec.FrameSamples), length)
+		if err != nil {
+			return err
+		}
+		m.beep = b
+	}
+	return nil
+}
+
+// marked is what one phase of a run gave that was looked at for markers.
+type marked struct {
+	where tiles
+	// until is when the last marker was sent that could still be heard.
+	until    time.Duration
+	got      map[*member]received
+	pictures map[*member][]sent // by those whose pictures are numbered
+	sounds   map[*member][]sent // by those who beep
+}
+
+// begin has markers watched for from here on: pictures, and in the second phase
+// everybody's sound. It asks for a key frame, without which what comes could
+// not be decoded.
+func (c *cast) begin(sound bool) {
+	for _, m := range c.readers() {
+		m.client.RequestKeyframe()
+		m.keepPictures.Store(true)
+		if sound {
+			m.keepSound.Store(true)
+		}
+	}
+	for _, m := range c.members {
+		if m.numbered {
+			m.video.watch(true)
+		}
+	}
+}
+
+// end takes what came since begin, from everybody who kept it.
+func (c *cast) end(ctx context.Context, room roomURLs) (*marked, error) {
+	r := &marked{got: make(map[*member]received), pictures: make(map[*member][]sent), sounds: make(map[*member][]sent)}
+	for _, m := range c.members {
+		if m.numbered {
+			m.video.watch(false)
+			r.pictures[m] = m.video.taken()
+		}
+	}
+	for _, m := range c.turns() {
+		m.audio.watch(false)
+		r.sounds[m] = m.audio.taken()
+	}
+	for _, m := range c.members {
+		r.got[m] = m.take()
+	}
+	r.until = codec.Now() - soundAfter
+	if len(r.pictures) == 0 {
+		return r, nil
+	}
+	var err error
+	r.where, err = room.layout(ctx)
+	return r, err
+}
+
+// take returns what the member has kept, and stops him keeping more.
+func (m *member) take() received {
+	m.keepSound.Store(false)
+	m.keepPictures.Store(false)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	got := m.got
+	m.got = received{}
+	return got
+}
+
+// pictureLatency is what the first phase is for.
+func (r *marked) pictureLatency(source layout.Canvas, w *witness) (*Latency, error) {
+	var all readings
+	views, err := r.views(source, &all)
+	if err != nil {
+		return nil, err
+	}
+	for _, byName := range views {
+		for m, log := range r.pictures {
+			watchPictures(&all, byName[m.name()], log, w)
+		}
+	}
+	return all.latency(), nil
+}
+
+// views reads the numbers that every reader saw.
+func (r *marked) views(source layout.Canvas, count *readings) (map[*member]map[string][]sighting, error) {
+	var names []string
+	for m := range r.pictures {
+		names = append(names, m.name())
+	}
+	views := make(map[*member]map[string][]sighting)
+	for reader, got := range r.got {
+		if len(got.pictures) == 0 || len(names) == 0 {
+			continue
+		}
+		v, unread, err := numbers(got.pictures, r.where, names, source)
+		if err != nil {
+			return nil, err
+		}
+		views[reader] = v
+		count.missed += unread
+	}
+	return views, nil
+}
+
+// soundLatency is what the second phase is for; skew is nil without pictures.
+func (r *marked) soundLatency(source layout.Canvas, w *witness) (latency *Latency, skew *Skew, err error) {
+	var all, unread readings
+	views, err := r.views(source, &unread)
+	if err != nil {
+		return nil, nil, err
+	}
+	var s Skew
+	var arrival, shown []time.Duration
+	for reader, got := range r.got {
+		if !reader.reads || len(got.sound) == 0 {
+			continue
+		}
+		t, err := newTimeline(got.sound)
+		if err != nil {
+			return nil, nil, err
+		}
+		for m, log := range r.sounds {
+			if m == reader {
+				continue // nobody hears himself
+			}
+			found, missed := listen(t, m.beep, log, r.until)
+			all.missed += missed
+			for _, h := range found {
+				all.add(h.in, h.out, w)
+			}
+			if m.numbered {
+				a, b, excused, missed := skewOf(found, views[reader][m.name()], r.pictures[m], w)
+				arrival, shown = append(arrival, a...), append(shown, b...)
+				s.Excused, s.Missed = s.Excused+excused, s.Missed+missed
+			}
+		}
+	}
+	if s.Readings = len(arrival); s.Readings+s.Excused+s.Missed > 0 {
+		s.Arrival, s.Shown = skewFigures(arrival), skewFigures(shown)
+		skew = &s
+	}
+	return all.latency(), skew, nil
+}

@@ -1,0 +1,105 @@
+package bench
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"mixdown/mixer/layout"
+	"mixdown/transport/transporttest"
+)
+
+// Config says what room to measure. Participants, Duration, Clips and
+// Executable (or URL and PID) are required.
+type Config struct {
+	// Participants join, of whom the first Talkers talk. The others send what a
+	// silent client sends.
+	Participants, Talkers int
+	// Viewers join besides and only receive.
+	Viewers int
+	// AudioOnly leaves pictures out: nobody sends or gets any.
+	AudioOnly bool
+	// Video is what each participant sends. Defaults to 640x360@30, which is
+	// what the clips are; others are made from them.
+	Video layout.Canvas
+	// Canvas is what the room composes. Defaults to 1280x720@30.
+	Canvas layout.Canvas
+	// Duration is what is measured, after Warmup of the same.
+	Duration, Warmup time.Duration
+	// Latency is for how long the latency of sound is measured afterwards, in
+	// the same room, in which nobody talks any more; 0 is not at all. The
+	// latency of pictures is measured during Duration, unless this is 0.
+	Latency time.Duration
+	// Impair is what the last ImpairCount participants' links do, both ways.
+	Impair      transporttest.Spec
+	ImpairCount int
+	// Seed picks the packets that those faults hit; the same seed, the same
+	// fate of each link's n-th packet.
+	Seed uint64
+	// Clips is the directory that fetch-clips.sh fills.
+	Clips string
+	// Executable is run as the server, unless URL and PID name a running one.
+	Executable string
+	URL        string
+	PID        int
+	// Log gets the server's log and what happens; it may be io.Discard.
+	Log io.Writer
+}
+
+// Bounds of a Config.
+const (
+	maxClients  = 900 // of the 1000 that a room can hold, less the markers
+	maxDuration = 24 * time.Hour
+)
+
+func (c Config) withDefaults() Config {
+	c.Video.Width, c.Video.Height, c.Video.FPS = cmp.Or(c.Video.Width, 640), cmp.Or(c.Video.Height, 360), cmp.Or(c.Video.FPS, 30)
+	c.Canvas.Width, c.Canvas.Height, c.Canvas.FPS = cmp.Or(c.Canvas.Width, 1280), cmp.Or(c.Canvas.Height, 720), cmp.Or(c.Canvas.FPS, 30)
+	if c.Log == nil {
+		c.Log = io.Discard
+	}
+	return c
+}
+
+// Validate reports everything that is wrong with the numbers, by the names of
+// the flags.
+func (c *Config) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Participants < 1 || c.Participants > maxClients {
+		fault("%d participants: want 1..%d", c.Participants, maxClients)
+	} else if c.Talkers < 0 || c.Talkers > c.Participants {
+		fault("%d talkers: want 0..%d", c.Talkers, c.Participants)
+	}
+	if c.Viewers < 0 || c.Viewers > maxClients || c.Participants+c.Viewers > maxClients {
+		fault("%d viewers: want 0..%d, %d with the participants", c.Viewers, maxClients, maxClients)
+	}
+	if c.ImpairCount < 0 || c.ImpairCount > max(c.Participants, 0) {
+		fault("%d impaired: want 0..%d", c.ImpairCount, c.Participants)
+	}
+	if c.Duration < time.Second || c.Duration > maxDuration {
+		fault("duration %v: want 1s..%v", c.Duration, maxDuration)
+	}
+	if c.Warmup < 0 || c.Warmup > maxDuration {
+		fault("warmup %v: want 0s..%v", c.Warmup, maxDuration)
+	}
+	if c.Latency != 0 && (c.Latency < 2*time.Second || c.Latency > maxDuration) {
+		fault("latency %v: want 2s..%v, or 0s for none", c.Latency, maxDuration)
+	}
+	d := c.withDefaults()
+	if err := d.Canvas.Validate(); err != nil {
+		fault("canvas %v: %w", c.Canvas, err)
+	}
+	if err := d.Video.Validate(); err != nil {
+		fault("video %v: %w", c.Video, err)
+	}
+	if c.AudioOnly && (c.Video != layout.Canvas{} || c.Canvas != layout.Canvas{}) {
+		fault("audio only, and yet a video or canvas is given: leave one of them out")
+	}
+	if (c.URL == "") != (c.PID == 0) {
+		fault("a running server needs both its URL and its process id")
+	}
+	return errors.Join(faults...)
+}

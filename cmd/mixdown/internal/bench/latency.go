@@ -1,0 +1,215 @@
+package bench
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"mixdown/cmd/mixdown/internal/bench/marker"
+	"mixdown/cmd/mixdown/internal/client"
+	"mixdown/codec"
+)
+
+// Latency is what the server adds, in milliseconds; see the package comment for
+// what is counted.
+type Latency struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+	// Readings is how many these are of.
+	Readings int `json:"readings"`
+	// Excused were left out because the machine was late meanwhile, Missed were
+	// not to be found or not to be read.
+	Excused int `json:"excused"`
+	Missed  int `json:"missed"`
+}
+
+// Skew is how much later than the sound that was taken at the same instant the
+// picture is, in milliseconds; negative is earlier.
+type Skew struct {
+	// Arrival is between what comes, Shown between what a receiver shows that
+	// goes by the server's sender reports, as browsers do.
+	Arrival SkewFigures `json:"arrival"`
+	Shown   SkewFigures `json:"shown"`
+	// Readings, Excused and Missed are as in Latency.
+	Readings int `json:"readings"`
+	Excused  int `json:"excused"`
+	Missed   int `json:"missed"`
+}
+
+// SkewFigures sums up skews.
+type SkewFigures struct {
+	P50    float64 `json:"p50"` // with its sign
+	P50Abs float64 `json:"p50Abs"`
+	P95Abs float64 `json:"p95Abs"`
+}
+
+// readings collects what was measured of one kind.
+type readings struct {
+	values          []time.Duration
+	excused, missed int
+}
+
+// add enters one reading unless the machine was late during it.
+func (r *readings) add(in, out time.Duration, w *witness) {
+	if w.excuses(client.Gap{End: out, Length: out - in}) {
+		r.excused++
+		return
+	}
+	r.values = append(r.values, out-in)
+}
+
+// latency sums up; nil when nothing was looked for.
+func (r *readings) latency() *Latency {
+	if len(r.values)+r.excused+r.missed == 0 {
+		return nil
+	}
+	v := slices.Clone(r.values)
+	slices.Sort(v)
+	return &Latency{
+		P50: ms(quantile(v, 0.5)), P95: ms(quantile(v, 0.95)), P99: ms(quantile(v, 0.99)), Max: ms(quantile(v, 1)),
+		Readings: len(v), Excused: r.excused, Missed: r.missed,
+	}
+}
+
+// quantile of sorted values; 0 for none.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}
+
+func skewFigures(v []time.Duration) SkewFigures {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	f := SkewFigures{P50: ms(quantile(v, 0.5))}
+	for i := range v {
+		v[i] = v[i].Abs()
+	}
+	slices.Sort(v)
+	f.P50Abs, f.P95Abs = ms(quantile(v, 0.5)), ms(quantile(v, 0.95))
+	return f
+}
+
+// heard is one marker of sound that a reader found.
+type heard struct {
+	// captured is when its first sample was taken by the sender's account, in
+	// when a packet with it went to the socket, out when one came; both are
+	// those of the sample, not of the packet that it happens to be in.
+	captured, in, out time.Duration
+	// shown is the server's own instant of it.
+	shown codec.NTPTime
+}
+
+// soundBefore and soundAfter is where a marker is looked for: from well before
+// it was sent, for the case that this bookkeeping is wrong, until nobody would
+// call it a conversation any more.
+const soundBefore, soundAfter = 20 * time.Millisecond, 600 * time.Millisecond
+
+// listen looks in what a reader heard for all markers that one sender sounded
+// before until. missed is how many were not to be found.
+func listen(t *timeline, b *beep, log []sent, until time.Duration) (found []heard, missed int) {
+	var captured time.Duration
+	for _, s := range log {
+		if int(s.unit) == b.input/codec.FrameSamples {
+			captured = s.due + durationOf(b.input%codec.FrameSamples)
+		}
+		if int(s.unit) != b.coded/codec.FrameSamples || captured == 0 || s.at > until {
+			continue
+		}
+		h := heard{captured: captured, in: s.at + durationOf(b.coded%codec.FrameSamples)}
+		captured = 0
+		pcm, from := t.between(h.in-soundBefore, h.in+soundAfter)
+		at, fit := marker.FindSound(pcm, b.id)
+		p, ok := t.pieceAt(from + at)
+		if fit < marker.FoundAt || !ok {
+			missed++
+			continue
+		}
+		offset := durationOf(from + at - p.at)
+		h.out = p.arrival + offset
+		if p.capture != 0 {
+			h.shown = after(p.capture, offset)
+		}
+		found = append(found, h)
+	}
+	return found, missed
+}
+
+// after returns n plus d.
+func after(n codec.NTPTime, d time.Duration) codec.NTPTime {
+	return n + codec.NTPTime(math.Round(d.Seconds()*(1<<32)))
+}
+
+// pictureLate is a latency that is none any more: the reading is wrong, or the
+// sender was cut off.
+const pictureLate = 2 * time.Second
+
+// watchPictures turns what a reader saw of one sender into latencies.
+func watchPictures(r *readings, views []sighting, log []sent, w *witness) {
+	for _, v := range views {
+		s, ok := sentBefore(log, v)
+		if !ok {
+			r.missed++
+			continue
+		}
+		r.add(s.at, v.arrival, w)
+	}
+}
+
+// sentBefore returns when the picture that v shows was sent; ok is false when it
+// was not, or twice so that it could be either.
+func sentBefore(log []sent, v sighting) (s sent, ok bool) {
+	end, _ := slices.BinarySearchFunc(log, v.arrival, func(l sent, at time.Duration) int { return cmp.Compare(l.at, at) })
+	for _, l := range slices.Backward(log[:end]) {
+		switch {
+		case v.arrival-l.at > pictureLate:
+			return s, ok
+		case int(l.unit) == v.number && ok:
+			return s, false
+		case int(l.unit) == v.number:
+			s, ok = l, true
+		}
+	}
+	return s, ok
+}
+
+// nearby is how far from the sound a picture may be taken that is compared with
+// it: two pictures of 30 a second.
+const nearby = 67 * time.Millisecond
+
+// skewOf compares each marker of sound with the picture that the same sender
+// took nearest to it, and which the same reader saw.
+func skewOf(sounds []heard, views []sighting, log []sent, w *witness) (arrival, shown []time.Duration, excused, missed int) {
+	for _, h := range sounds {
+		best, distance := sighting{}, nearby
+		var taken time.Duration
+		for _, v := range views {
+			if v.arrival < h.captured || v.arrival > h.captured+pictureLate {
+				continue
+			}
+			s, ok := sentBefore(log, v)
+			if d := (s.due - h.captured).Abs(); ok && d <= distance {
+				best, distance, taken = v, d, s.due
+			}
+		}
+		if best.arrival == 0 {
+			missed++
+			continue
+		}
+		from, to := min(h.captured, taken), max(h.out, best.arrival)
+		if w.excuses(client.Gap{End: to, Length: to - from}) {
+			excused++
+			continue
+		}
+		apart := taken - h.captured
+		arrival = append(arrival, best.arrival-h.out-apart)
+		if best.capture != 0 && h.shown != 0 {
+			shown = append(shown, best.capture.Sub(h.shown)-apart)
+		}
+	}
+	return arrival, shown, excused, missed
+}

@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"mixdown/cmd/mixdown/internal/client"
+	"mixdown/cmd/mixdown/internal/clip"
+	"mixdown/codec"
+)
+
+// sender is what a member sends on one track: a clip in a loop, that can be
+// exchanged for another, and on demand a log of what went out when. It is a
+// [client.Source] and its Observer.
+type sender struct {
+	mu struct {
+		sync.Mutex
+		clip    *clip.Clip
+		next    int // unit of clip
+		last    int // the unit that Next returned
+		then    *clip.Clip
+		at      time.Duration // when then's turn is, on the process's clock
+		logging bool
+		log     []sent
+	}
+}
+
+// sent is one unit that went out.
+type sent struct {
+	unit int32 // of the clip that is played
+	// due is when it had to, by the sender's clock: its capture instant in the
+	// sender reports. at is when its last packet was handed to the socket.
+	due, at time.Duration
+}
+
+// maxSent bounds a log: 11 hours of sound.
+const maxSent = 2 << 20
+
+var _ interface {
+	client.Source
+	client.Observer
+} = (*sender)(nil)
+
+func newSender(c *clip.Clip) *sender {
+	s := &sender{}
+	s.mu.clip = c
+	return s
+}
+
+// Next implements [client.Source].
+func (s *sender) Next(context.Context) (clip.Unit, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := &s.mu
+	if m.then != nil && codec.Now() >= m.at {
+		m.clip, m.then, m.next = m.then, nil, 0
+		m.log = nil
+	}
+	if m.next >= len(m.clip.Units) {
+		m.next = 0
+	}
+	m.last = m.next
+	m.next++
+	return m.clip.Units[m.last], nil
+}
+
+// RequestKeyframe implements [client.Source]: stored clips start anew.
+func (s *sender) RequestKeyframe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.next = 0
+}
+
+// Live implements [client.Source].
+func (s *sender) Live() bool { return false }
+
+// Sent implements [client.Observer].
+func (s *sender) Sent(due, at time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := &s.mu; m.logging && len(m.log) < maxSent {
+		m.log = append(m.log, sent{int32(m.last), due, at})
+	}
+}
+
+// exchange makes c the clip from its first unit on, as soon as at has come.
+func (s *sender) exchange(c *clip.Clip, at time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.then, s.mu.at = c, at
+}
+
+// watch starts a log, which is of the clip that is played, and begins anew with
+// the next one; or it ends it.
+func (s *sender) watch(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.logging = on; on {
+		s.mu.log = nil
+	}
+}
+
+// taken returns the log.
+func (s *sender) taken() []sent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.log
+}
