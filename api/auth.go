@@ -84,7 +84,7 @@ type Keyless struct {
 
 // Authorize implements [Authorizer].
 func (k Keyless) Authorize(r *http.Request, _ Grant) (Identity, error) {
-	if !loopbackHost(r.Host) {
+	if !LoopbackHost(r.Host) {
 		return Identity{}, foreignPage.problem(fmt.Sprintf("the Host header is %q: use localhost or 127.0.0.1, or make a key", r.Host))
 	}
 	origins := r.Header.Values("Origin")
@@ -104,9 +104,9 @@ func (k Keyless) Authorize(r *http.Request, _ Grant) (Identity, error) {
 	return Identity{MayCreate: true}, nil
 }
 
-// loopbackHost reports whether a Host header names this machine in a way that
+// LoopbackHost reports whether a Host header names this machine in a way that
 // no DNS server can answer.
-func loopbackHost(host string) bool {
+func LoopbackHost(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h

@@ -12,7 +12,8 @@ import (
 // clockStats counts what happened to one clock. Safe for concurrent use.
 type clockStats struct {
 	// late, when set, is told of each wake-up that came lateAfter or more after
-	// it was due, before its ticks are carried out. It must not block.
+	// it was due, or so late that ticks were skipped, before its ticks are
+	// carried out. It must not block.
 	late      func(late time.Duration, skipped int64)
 	lateAfter time.Duration
 
@@ -30,7 +31,7 @@ func (s *clockStats) count(late time.Duration, ticks int, skipped int64) {
 	s.mu.skipped += uint64(skipped)
 	s.mu.lateness.Observe(late)
 	s.mu.Unlock()
-	if s.late != nil && late >= s.lateAfter {
+	if s.late != nil && (late >= s.lateAfter || skipped > 0) {
 		s.late(late, skipped)
 	}
 }

@@ -39,8 +39,8 @@ type Config struct {
 	// RoomVideoBytes bounds the decoded pictures of one room. Defaults to 512 MiB.
 	RoomVideoBytes int64
 	// LateTick, when set, is told of each audio tick that began LateAfter or
-	// more after it was due, and how many ticks the clock then jumped over. It
-	// is called from the room's audio loop, at the beginning of that tick, and
+	// more after it was due, or before which the clock jumped over some. It is
+	// called from the room's audio loop, at the beginning of that tick, and
 	// must not block.
 	LateTick func(room RoomID, late time.Duration, skipped int64)
 	// LateAfter defaults to 40 ms: two ticks, more than clients hold in store.

@@ -45,10 +45,12 @@ func TestLateWakeUpsAreTold(t *testing.T) {
 	s.count(39*time.Millisecond, 1, 0)
 	s.count(40*time.Millisecond, 3, 0)
 	s.count(200*time.Millisecond, 1, 9)
-	if len(calls) != 2 || calls[0] != (call{40 * time.Millisecond, 0}) || calls[1] != (call{200 * time.Millisecond, 9}) {
+	s.lateAfter = time.Hour // a jump tells for itself
+	s.count(120*time.Millisecond, 1, 5)
+	if len(calls) != 3 || calls[0] != (call{40 * time.Millisecond, 0}) || calls[1] != (call{200 * time.Millisecond, 9}) || calls[2] != (call{120 * time.Millisecond, 5}) {
 		t.Errorf("told %v", calls)
 	}
-	if c := s.read(); c.Ticks != 5 || c.Skipped != 9 || c.Lateness.Count() != 3 {
+	if c := s.read(); c.Ticks != 6 || c.Skipped != 14 || c.Lateness.Count() != 4 {
 		t.Errorf("counted %+v", c)
 	}
 }

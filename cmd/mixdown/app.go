@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,13 @@ type Config struct {
 	Origins []string
 	// Workers is the number of threads for video; 0 is one per core.
 	Workers int
+	// FlightRecorder keeps the runtime's trace of the last seconds, to be
+	// written to TraceDir, which defaults to Data/traces, when an audio tick
+	// begins LateAfter, by default 40 ms, after it was due. One App in a
+	// process can have it.
+	FlightRecorder bool
+	TraceDir       string
+	LateAfter      time.Duration
 	// Log defaults to discarding.
 	Log *slog.Logger
 }
@@ -60,6 +68,7 @@ type App struct {
 	engine *transport.Engine
 	rooms  *mixer.Manager
 	server *api.Server
+	flight *flightRecorder // nil: off
 
 	listener, adminListener net.Listener // adminListener may be nil
 	registry                *prometheus.Registry
@@ -103,8 +112,14 @@ func NewApp(cfg Config) (app *App, err error) {
 	if a.labels, err = video.NewLabeller(video.LabellerConfig{Log: a.log}); err != nil {
 		return nil, err
 	}
-	a.rooms, err = mixer.New(mixer.Config{Log: a.log, Pool: a.pool, Codecs: codecs(), Recordings: a.store, Labels: a.labels})
-	if err != nil {
+	rooms := mixer.Config{Log: a.log, Pool: a.pool, Codecs: codecs(), Recordings: a.store, Labels: a.labels}
+	if cfg.FlightRecorder {
+		if a.flight, err = newFlightRecorder(cmp.Or(cfg.TraceDir, filepath.Join(cfg.Data, "traces")), a.log); err != nil {
+			return nil, err
+		}
+		rooms.LateTick, rooms.LateAfter = a.flight.lateAudio, cfg.LateAfter
+	}
+	if a.rooms, err = mixer.New(rooms); err != nil {
 		return nil, err
 	}
 	if err := a.registerMetrics(); err != nil {
@@ -172,6 +187,7 @@ func (a *App) Run(ctx context.Context) error {
 	labels := startPart(failed, "labels", a.labels.Run)
 	engine := startPart(failed, "media engine", a.engine.Run)
 	rooms := startPart(failed, "rooms", a.rooms.Run)
+	flight := startPart(failed, "flight recorder", a.runFlightRecorder)
 	web := startPart(failed, "http", a.serveHTTP)
 	a.log.Info("serving", "http", a.Addr(), "media", a.engine.Addrs(), "admin", a.AdminAddr(), "version", Version())
 
@@ -182,7 +198,7 @@ func (a *App) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	// HTTP before media: a client that polls its session learns why it ended.
-	return errors.Join(err, a.drain(rooms, web, engine, labels, pool))
+	return errors.Join(err, a.drain(rooms, web, engine, labels, pool, flight))
 }
 
 // errDrainTimeout says that the end took longer than it may.
@@ -201,7 +217,7 @@ func (a *App) drain(parts ...*part) error {
 		for _, p := range parts {
 			errs = append(errs, p.stop())
 		}
-		ended <- errors.Join(append(errs, a.store.Close())...)
+		ended <- errors.Join(append(errs, a.store.Close(), a.flight.Close())...)
 	}()
 	select {
 	case err := <-ended:
@@ -210,6 +226,18 @@ func (a *App) drain(parts ...*part) error {
 	case <-deadline.C:
 		return errDrainTimeout
 	}
+}
+
+// runFlightRecorder is the life of the flight recorder, when there is one. That
+// it cannot run is no reason to end: it is there to help.
+func (a *App) runFlightRecorder(ctx context.Context) error {
+	if a.flight != nil {
+		if err := a.flight.Run(ctx); err != nil {
+			a.log.Error("the flight recorder does not run", "error", err)
+		}
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // serveHTTP is the life of both HTTP servers.
@@ -281,6 +309,7 @@ func (a *App) release() error {
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}
+	errs = append(errs, a.flight.Close())
 	return errors.Join(errs...)
 }
 

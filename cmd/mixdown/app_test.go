@@ -37,9 +37,13 @@ func realClip(t *testing.T, name string) *clip.Clip {
 }
 
 // startApp runs a whole server on free ports and ends it with the test.
-func startApp(t *testing.T) (app *App, url string) {
+func startApp(t *testing.T, change ...func(*Config)) (app *App, url string) {
 	t.Helper()
-	app, err := NewApp(Config{HTTP: "127.0.0.1:0", Media: []string{"127.0.0.1:0"}, Admin: "127.0.0.1:0", Data: t.TempDir(), Drain: 10 * time.Second})
+	cfg := Config{HTTP: "127.0.0.1:0", Media: []string{"127.0.0.1:0"}, Admin: "127.0.0.1:0", Data: t.TempDir(), Drain: 10 * time.Second}
+	for _, f := range change {
+		f(&cfg)
+	}
+	app, err := NewApp(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

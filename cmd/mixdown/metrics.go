@@ -2,13 +2,10 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/pprof"
 	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"mixdown/codec/opus"
 	"mixdown/codec/vp8"
@@ -25,11 +22,17 @@ func (a *App) registerMetrics() error {
 	}, []string{"version", "go", "libvpx", "libopus"})
 	info.WithLabelValues(Version(), runtime.Version(), vp8.Version(), opus.Version()).Set(1)
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(),
+		// How long goroutines wait for a processor is what makes ticks late, and
+		// collections are what stops all of them.
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		info,
 		poolCollector{a.pool},
 		roomsCollector{a.rooms},
+		&costCollector{rooms: a.rooms},
+		transportCollector{a.engine},
+		queueCollector{a},
+		recorderCollector{a.flight},
 	} {
 		if err := a.registry.Register(c); err != nil {
 			return fmt.Errorf("metrics: %w", err)
@@ -38,38 +41,59 @@ func (a *App) registerMetrics() error {
 	return nil
 }
 
-// adminHandler serves metrics and profiles.
-func (a *App) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
-	// Profiles take as long as they are asked to.
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
-}
-
-// desc is short for a metric without variable labels.
+// desc names a metric of ours and says, by its labels, what varies.
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("mixdown_"+name, help, labels, nil)
+}
+
+// metric reads one number out of a snapshot.
+type metric[S any] struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(*S) float64
+}
+
+// counter and gauge make metrics without labels. Numbers that count things are
+// uint64 or int, times are seconds.
+func counter[S any, N uint64 | float64](name, help string, read func(*S) N) metric[S] {
+	return metric[S]{desc(name, help), prometheus.CounterValue, func(s *S) float64 { return float64(read(s)) }}
+}
+
+func gauge[S any](name, help string, read func(*S) int) metric[S] {
+	return metric[S]{desc(name, help), prometheus.GaugeValue, func(s *S) float64 { return float64(read(s)) }}
+}
+
+// send puts the metrics of a snapshot on ch.
+func send[S any](ch chan<- prometheus.Metric, metrics []metric[S], s *S) {
+	for _, m := range metrics {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.read(s))
+	}
+}
+
+// histogram exposes one of the project's histograms.
+func histogram(ch chan<- prometheus.Metric, d *prometheus.Desc, h *worker.Histogram, labels ...string) {
+	ch <- prometheus.MustNewConstHistogram(d, h.Count(), h.Sum().Seconds(), h.Buckets(), labels...)
 }
 
 // poolCollector exposes the worker pool.
 type poolCollector struct{ pool *worker.Pool }
 
+var poolMetrics = []metric[worker.Stats]{
+	gauge("pool_workers", "Threads for video work.", func(s *worker.Stats) int { return s.Workers }),
+	gauge("pool_workers_niced", "Threads that could be given a low priority.", func(s *worker.Stats) int { return s.Niced }),
+	gauge("pool_queued_tasks", "Tasks that wait for a thread now.", func(s *worker.Stats) int { return s.Queued }),
+	gauge("pool_running_tasks", "Tasks that run now.", func(s *worker.Stats) int { return s.Running }),
+	counter("pool_tasks_total", "Tasks that have run.", func(s *worker.Stats) uint64 { return s.Executed }),
+	counter("pool_tasks_merged_total", "Submissions of a task that was waiting already.", func(s *worker.Stats) uint64 { return s.Merged }),
+	counter("pool_tasks_late_total", "Tasks that ended past their deadline.", func(s *worker.Stats) uint64 { return s.Late }),
+	counter("pool_busy_seconds_total", "Seconds that all threads together spent in tasks.", func(s *worker.Stats) float64 { return s.Busy.Seconds() }),
+	counter("pool_cpu_seconds_total", "Seconds of processor time in tasks; the rest of busy they stood aside for other threads.",
+		func(s *worker.Stats) float64 { return s.CPU.Seconds() }),
+}
+
 var (
-	poolWorkers    = desc("pool_workers", "Threads for video work.")
-	poolNiced      = desc("pool_workers_niced", "Threads that could be given a low priority.")
-	poolQueued     = desc("pool_queued_tasks", "Tasks that wait for a thread now.")
-	poolRunning    = desc("pool_running_tasks", "Tasks that run now.")
-	poolExecuted   = desc("pool_tasks_total", "Tasks that have run.")
-	poolMerged     = desc("pool_tasks_merged_total", "Submissions of a task that was waiting already.")
-	poolLate       = desc("pool_tasks_late_total", "Tasks that ended past their deadline.")
-	poolBusy       = desc("pool_busy_seconds_total", "Time that all threads together spent in tasks.")
-	poolQueueDelay = desc("pool_queue_delay_seconds", "Time from ready to running: the signal of overload.")
-	poolLateness   = desc("pool_lateness_seconds", "How far past its deadline a task ended.")
+	poolQueueDelay = desc("pool_queue_delay_seconds", "Seconds from ready to running: the signal of overload.")
+	poolLateness   = desc("pool_lateness_seconds", "Seconds past its deadline at which a task ended.")
 )
 
 // Describe implements prometheus.Collector.
@@ -78,25 +102,7 @@ func (c poolCollector) Describe(ch chan<- *prometheus.Desc) { prometheus.Describ
 // Collect implements prometheus.Collector.
 func (c poolCollector) Collect(ch chan<- prometheus.Metric) {
 	s := c.pool.Stats()
-	gauge := func(d *prometheus.Desc, v float64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
-	}
-	counter := func(d *prometheus.Desc, v float64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v)
-	}
-	gauge(poolWorkers, float64(s.Workers))
-	gauge(poolNiced, float64(s.Niced))
-	gauge(poolQueued, float64(s.Queued))
-	gauge(poolRunning, float64(s.Running))
-	counter(poolExecuted, float64(s.Executed))
-	counter(poolMerged, float64(s.Merged))
-	counter(poolLate, float64(s.Late))
-	counter(poolBusy, s.Busy.Seconds())
+	send(ch, poolMetrics, &s)
 	histogram(ch, poolQueueDelay, &s.QueueDelay)
 	histogram(ch, poolLateness, &s.Lateness)
-}
-
-// histogram exposes one of the project's histograms.
-func histogram(ch chan<- prometheus.Metric, d *prometheus.Desc, h *worker.Histogram, labels ...string) {
-	ch <- prometheus.MustNewConstHistogram(d, h.Count(), h.Sum().Seconds(), h.Buckets(), labels...)
 }

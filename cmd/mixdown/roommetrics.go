@@ -10,79 +10,76 @@ import (
 // roomsCollector exposes what all rooms did.
 type roomsCollector struct{ rooms *mixer.Manager }
 
-// roomMetric reads one number out of a snapshot.
-type roomMetric struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	read func(*mixer.Stats) float64
+var roomMetrics = []metric[mixer.Stats]{
+	gauge("rooms", "Rooms now.", func(s *mixer.Stats) int { return s.Rooms }),
+	gauge("participants", "Participants now, in all rooms.", func(s *mixer.Stats) int { return s.Participants }),
+	gauge("recordings", "Recordings that run now.", func(s *mixer.Stats) int { return s.Recordings }),
+
+	counter("audio_ticks_total", "Audio ticks carried out.", func(s *mixer.Stats) uint64 { return s.AudioClock.Ticks }),
+	counter("audio_ticks_skipped_total", "Audio ticks jumped over, being too late.", func(s *mixer.Stats) uint64 { return s.AudioClock.Skipped }),
+	counter("video_ticks_total", "Video ticks carried out.", func(s *mixer.Stats) uint64 { return s.VideoClock.Ticks }),
+	counter("video_ticks_skipped_total", "Video ticks jumped over, being too late.", func(s *mixer.Stats) uint64 { return s.VideoClock.Skipped }),
+	counter("canvas_drawn_total", "Canvases composed.", func(s *mixer.Stats) uint64 { return s.Canvas.Drawn }),
+	counter("canvas_unchanged_total", "Canvases that looked like the one before.", func(s *mixer.Stats) uint64 { return s.Canvas.Unchanged }),
+	counter("canvas_tiles_total", "Tiles drawn.", func(s *mixer.Stats) uint64 { return s.Canvas.Tiles }),
+
+	counter("audio_encodes_total", "Opus frames coded.", func(s *mixer.Stats) uint64 { return s.Mix.Encodes }),
+	counter("audio_shared_encodes_total", "Opus frames coded for all who are silent.", func(s *mixer.Stats) uint64 { return s.Mix.SharedEncodes }),
+	counter("audio_decodes_total", "Opus packets decoded.", func(s *mixer.Stats) uint64 { return s.Mix.Decoded }),
+	counter("audio_to_personal_total", "Listeners given a mix of their own.", func(s *mixer.Stats) uint64 { return s.Mix.ToPersonal }),
+	counter("audio_to_shared_total", "Listeners returned to the shared mix.", func(s *mixer.Stats) uint64 { return s.Mix.ToShared }),
+	counter("audio_crowded_ticks_total", "Ticks in which more wanted to be heard than can be.", func(s *mixer.Stats) uint64 { return s.Mix.Crowded }),
+	counter("audio_encode_errors_total", "Opus frames that could not be coded.", func(s *mixer.Stats) uint64 { return s.Mix.EncodeErrors }),
+
+	counter("playout_packets_total", "Packets of sound received.", func(s *mixer.Stats) uint64 { return s.Sound.Packets }),
+	counter("playout_lost_total", "Packets of sound that were missing at their turn.", func(s *mixer.Stats) uint64 { return s.Sound.Lost }),
+	counter("playout_recovered_total", "Lost packets restored by FEC.", func(s *mixer.Stats) uint64 { return s.Sound.Recovered }),
+	counter("playout_late_total", "Packets of sound that came after their turn.", func(s *mixer.Stats) uint64 { return s.Sound.Late }),
+	counter("playout_duplicate_total", "Packets of sound that came twice.", func(s *mixer.Stats) uint64 { return s.Sound.Duplicate }),
+	counter("playout_underruns_total", "Ticks without anything to play.", func(s *mixer.Stats) uint64 { return s.Sound.Underruns }),
+	counter("playout_corrupt_total", "Packets that are no Opus.", func(s *mixer.Stats) uint64 { return s.Sound.Corrupt }),
+	counter("playout_restarts_total", "Sources of sound that began anew or jumped in time.", func(s *mixer.Stats) uint64 { return s.Sound.Restarts }),
+	counter("playout_stretched_seconds_total", "Seconds of sound put in to hold the delay.", func(s *mixer.Stats) float64 { return s.Sound.Stretched.Seconds() }),
+	counter("playout_squeezed_seconds_total", "Seconds of sound left out to hold the delay.", func(s *mixer.Stats) float64 { return s.Sound.Squeezed.Seconds() }),
+
+	counter("video_frames_received_total", "Coded pictures received.", func(s *mixer.Stats) uint64 { return s.Sources.Received }),
+	counter("video_decodes_total", "Pictures decoded.", func(s *mixer.Stats) uint64 { return s.Sources.Decoded }),
+	counter("video_pictures_total", "Pictures scaled for display.", func(s *mixer.Stats) uint64 { return s.Sources.Pictures }),
+	counter("video_keyframe_requests_total", "Times that a source wanted a key frame of its sender; connections merge them.",
+		func(s *mixer.Stats) uint64 { return s.Sources.KeyframeRequests }),
 }
 
-func roomCounter(name, help string, read func(*mixer.Stats) uint64) roomMetric {
-	return roomMetric{desc(name, help), prometheus.CounterValue, func(s *mixer.Stats) float64 { return float64(read(s)) }}
-}
-
-func roomGauge(name, help string, read func(*mixer.Stats) int) roomMetric {
-	return roomMetric{desc(name, help), prometheus.GaugeValue, func(s *mixer.Stats) float64 { return float64(read(s)) }}
-}
-
-func roomSeconds(name, help string, read func(*mixer.Stats) float64) roomMetric {
-	return roomMetric{desc(name, help), prometheus.CounterValue, read}
-}
-
-var roomMetrics = []roomMetric{
-	roomGauge("rooms", "Rooms now.", func(s *mixer.Stats) int { return s.Rooms }),
-	roomGauge("participants", "Participants now, in all rooms.", func(s *mixer.Stats) int { return s.Participants }),
-	roomGauge("recordings", "Recordings that run now.", func(s *mixer.Stats) int { return s.Recordings }),
-
-	roomCounter("audio_ticks_total", "Audio ticks carried out.", func(s *mixer.Stats) uint64 { return s.AudioClock.Ticks }),
-	roomCounter("audio_ticks_skipped_total", "Audio ticks jumped over, being too late.", func(s *mixer.Stats) uint64 { return s.AudioClock.Skipped }),
-	roomCounter("video_ticks_total", "Video ticks carried out.", func(s *mixer.Stats) uint64 { return s.VideoClock.Ticks }),
-	roomCounter("video_ticks_skipped_total", "Video ticks jumped over, being too late.", func(s *mixer.Stats) uint64 { return s.VideoClock.Skipped }),
-	roomCounter("compose_skipped_total", "Video ticks that found the last canvas unfinished.", func(s *mixer.Stats) uint64 { return s.ComposeSkipped }),
-	roomCounter("canvas_drawn_total", "Canvases composed.", func(s *mixer.Stats) uint64 { return s.Canvas.Drawn }),
-	roomCounter("canvas_unchanged_total", "Canvases that looked like the one before.", func(s *mixer.Stats) uint64 { return s.Canvas.Unchanged }),
-	roomSeconds("canvas_seconds_total", "Time spent composing.", func(s *mixer.Stats) float64 { return s.Canvas.Time.Seconds() }),
-
-	roomCounter("audio_encodes_total", "Opus frames coded.", func(s *mixer.Stats) uint64 { return s.Mix.Encodes }),
-	roomCounter("audio_shared_encodes_total", "Opus frames coded for all who are silent.", func(s *mixer.Stats) uint64 { return s.Mix.SharedEncodes }),
-	roomCounter("audio_decodes_total", "Opus packets decoded.", func(s *mixer.Stats) uint64 { return s.Mix.Decoded }),
-	roomCounter("audio_to_personal_total", "Listeners given a mix of their own.", func(s *mixer.Stats) uint64 { return s.Mix.ToPersonal }),
-	roomCounter("audio_to_shared_total", "Listeners returned to the shared mix.", func(s *mixer.Stats) uint64 { return s.Mix.ToShared }),
-	roomCounter("audio_crowded_ticks_total", "Ticks in which more wanted to be heard than can be.", func(s *mixer.Stats) uint64 { return s.Mix.Crowded }),
-	roomCounter("audio_encode_errors_total", "Opus frames that could not be coded.", func(s *mixer.Stats) uint64 { return s.Mix.EncodeErrors }),
-
-	roomCounter("playout_packets_total", "Packets of sound received.", func(s *mixer.Stats) uint64 { return s.Sound.Packets }),
-	roomCounter("playout_lost_total", "Packets of sound that were missing at their turn.", func(s *mixer.Stats) uint64 { return s.Sound.Lost }),
-	roomCounter("playout_recovered_total", "Lost packets restored by FEC.", func(s *mixer.Stats) uint64 { return s.Sound.Recovered }),
-	roomCounter("playout_late_total", "Packets of sound that came after their turn.", func(s *mixer.Stats) uint64 { return s.Sound.Late }),
-	roomCounter("playout_underruns_total", "Ticks without anything to play.", func(s *mixer.Stats) uint64 { return s.Sound.Underruns }),
-	roomCounter("playout_overflowed_total", "Packets of sound dropped, the inbox being full.", func(s *mixer.Stats) uint64 { return s.Sound.Overflowed }),
-	roomCounter("playout_corrupt_total", "Packets that are no Opus.", func(s *mixer.Stats) uint64 { return s.Sound.Corrupt }),
-
-	roomCounter("video_frames_received_total", "Coded pictures received.", func(s *mixer.Stats) uint64 { return s.Sources.Received }),
-	roomCounter("video_decodes_total", "Pictures decoded.", func(s *mixer.Stats) uint64 { return s.Sources.Decoded }),
-	roomCounter("video_pictures_total", "Pictures scaled for display.", func(s *mixer.Stats) uint64 { return s.Sources.Pictures }),
-	roomCounter("video_overflow_total", "Coded pictures dropped, the decoder being behind.", func(s *mixer.Stats) uint64 { return s.Sources.Overflow }),
-	roomCounter("video_superseded_total", "Pictures replaced before they were shown.", func(s *mixer.Stats) uint64 { return s.Sources.Superseded }),
-	roomCounter("video_refused_total", "Coded pictures refused: too large, too many pixels, too many changes of size.", func(s *mixer.Stats) uint64 {
-		return s.Sources.TooLarge + s.Sources.TooManyPixels + s.Sources.SizeChanges
-	}),
-	roomCounter("video_corrupt_total", "Coded pictures that are none.", func(s *mixer.Stats) uint64 { return s.Sources.Corrupt }),
-	roomCounter("video_keyframe_requests_total", "Key frames asked of senders.", func(s *mixer.Stats) uint64 { return s.Sources.KeyframeRequests }),
-	roomSeconds("video_decode_seconds_total", "Time spent decoding and scaling to tiles.", func(s *mixer.Stats) float64 { return s.Sources.DecodeTime.Seconds() }),
+// refusals are why coded pictures were not decoded, or not scaled, on purpose.
+var refusals = []struct {
+	reason string
+	read   func(*video.SourceStats) uint64
+}{
+	{"awaiting_key", func(s *video.SourceStats) uint64 { return s.AwaitingKey }},
+	{"hidden", func(s *video.SourceStats) uint64 { return s.Hidden }},
+	{"too_large", func(s *video.SourceStats) uint64 { return s.TooLarge }},
+	{"size_changes", func(s *video.SourceStats) uint64 { return s.SizeChanges }},
+	{"pixel_rate", func(s *video.SourceStats) uint64 { return s.TooManyPixels }},
+	{"corrupt", func(s *video.SourceStats) uint64 { return s.Corrupt }},
+	{"unscaled", func(s *video.SourceStats) uint64 { return s.Unscaled }},
 }
 
 var (
-	audioLateness = desc("audio_tick_lateness_seconds", "How long after it was due an audio tick began.")
-	videoLateness = desc("video_tick_lateness_seconds", "How long after it was due a video tick began.")
+	audioLateness = desc("audio_tick_lateness_seconds", "Seconds after it was due at which an audio tick began.")
+	videoLateness = desc("video_tick_lateness_seconds", "Seconds after it was due at which a video tick began.")
+	audioTook     = desc("audio_tick_seconds", "Seconds that an audio tick took: playout, mix, codecs, handing over.")
+	composeTook   = desc("compose_seconds", "Seconds that drawing a canvas took.")
+	decodeTook    = desc("video_decode_seconds", "Seconds that decoding a picture and scaling it to its tile took.")
+	videoRefused  = desc("video_frames_refused_total", "Coded pictures that were not decoded, or not scaled, by reason.", "reason")
 
 	renditionEncoded     = desc("rendition_encoded_total", "Pictures coded.", "tier")
-	renditionKeyframes   = desc("rendition_keyframes_total", "Key frames coded.", "tier")
+	renditionKeyframes   = desc("rendition_keyframes_total", "Key frames coded, by what made them necessary; unasked ones the encoder chose.", "tier", "reason")
+	renditionKeyRequests = desc("rendition_key_requests_total", "Key frames asked for, by reason; one answers many.", "tier", "reason")
 	renditionSkipped     = desc("rendition_skipped_total", "Pictures not coded because the one before was not ready.", "tier")
+	renditionRateDropped = desc("rendition_rate_dropped_total", "Pictures that the encoder's rate control left out.", "tier")
+	renditionErrors      = desc("rendition_errors_total", "Failures of the encoder, each of which costs a new one.", "tier")
 	renditionBytes       = desc("rendition_bytes_total", "Coded bytes.", "tier")
-	renditionSeconds     = desc("rendition_encode_seconds_total", "Time spent scaling and encoding.", "tier")
+	renditionTook        = desc("rendition_encode_seconds", "Seconds that scaling and encoding a picture took.", "tier")
 	renditionSubscribers = desc("rendition_subscribers", "Who takes it now.", "tier")
-	renditionKeyRequests = desc("rendition_key_requests_total", "Key frames asked for, by reason.", "tier", "reason")
 )
 
 // Describe implements prometheus.Collector. It describes nothing, which makes
@@ -92,42 +89,65 @@ func (c roomsCollector) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (c roomsCollector) Collect(ch chan<- prometheus.Metric) {
 	s := c.rooms.Stats()
-	for _, m := range roomMetrics {
-		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.read(&s))
+	send(ch, roomMetrics, &s)
+	for _, r := range refusals {
+		ch <- prometheus.MustNewConstMetric(videoRefused, prometheus.CounterValue, float64(r.read(&s.Sources)), r.reason)
 	}
 	histogram(ch, audioLateness, &s.AudioClock.Lateness)
 	histogram(ch, videoLateness, &s.VideoClock.Lateness)
+	histogram(ch, audioTook, &s.AudioClock.Took)
+	histogram(ch, composeTook, &s.Composing)
+	histogram(ch, decodeTook, &s.Sources.DecodeTimes)
 	// Tiers that differ only in bitrate share a label, so they are summed.
 	for name, r := range tiersByName(&s) {
-		counter := func(d *prometheus.Desc, v float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, append([]string{name}, labels...)...)
-		}
-		counter(renditionEncoded, float64(r.Encoded))
-		counter(renditionKeyframes, float64(r.Keyframes))
-		counter(renditionSkipped, float64(r.Skipped))
-		counter(renditionBytes, float64(r.Bytes))
-		counter(renditionSeconds, r.EncodeTime.Seconds())
-		ch <- prometheus.MustNewConstMetric(renditionSubscribers, prometheus.GaugeValue, float64(r.Subscribers), name)
-		for reason, n := range r.KeyRequests {
-			counter(renditionKeyRequests, float64(n), video.KeyReason(reason).String())
-		}
+		r.collect(ch, name)
 	}
 }
 
-func tiersByName(s *mixer.Stats) map[string]video.RenditionStats {
-	sums := make(map[string]video.RenditionStats, len(s.Renditions))
+// tierStats is what the renditions of tiers with one name did.
+type tierStats struct{ video.RenditionStats }
+
+func (r *tierStats) collect(ch chan<- prometheus.Metric, tier string) {
+	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), append([]string{tier}, labels...)...)
+	}
+	counter(renditionEncoded, r.Encoded)
+	counter(renditionSkipped, r.Skipped)
+	counter(renditionRateDropped, r.RateDropped)
+	counter(renditionErrors, r.Errors)
+	counter(renditionBytes, r.Bytes)
+	unasked := r.Keyframes
+	for i := range r.KeyframesFor {
+		reason := video.KeyReason(i).String()
+		counter(renditionKeyframes, r.KeyframesFor[i], reason)
+		counter(renditionKeyRequests, r.KeyRequests[i], reason)
+		unasked -= r.KeyframesFor[i]
+	}
+	counter(renditionKeyframes, unasked, "unasked")
+	histogram(ch, renditionTook, &r.EncodeTimes, tier)
+	ch <- prometheus.MustNewConstMetric(renditionSubscribers, prometheus.GaugeValue, float64(r.Subscribers), tier)
+}
+
+func tiersByName(s *mixer.Stats) map[string]*tierStats {
+	sums := make(map[string]*tierStats, len(s.Renditions))
 	for tier, r := range s.Renditions {
 		sum := sums[tier.String()]
+		if sum == nil {
+			sum = &tierStats{}
+			sums[tier.String()] = sum
+		}
 		sum.Encoded += r.Encoded
 		sum.Keyframes += r.Keyframes
 		sum.Skipped += r.Skipped
+		sum.RateDropped += r.RateDropped
+		sum.Errors += r.Errors
 		sum.Bytes += r.Bytes
-		sum.EncodeTime += r.EncodeTime
+		sum.EncodeTimes = sum.EncodeTimes.Add(r.EncodeTimes)
 		sum.Subscribers += r.Subscribers
 		for i := range sum.KeyRequests {
 			sum.KeyRequests[i] += r.KeyRequests[i]
+			sum.KeyframesFor[i] += r.KeyframesFor[i]
 		}
-		sums[tier.String()] = sum
 	}
 	return sums
 }

@@ -27,7 +27,20 @@ type serveCmd struct {
 	Workers  int           `default:"0" help:"Threads for video (0: one per core)."`
 	Log      string        `enum:"text,json" default:"text" help:"Form of the log on stderr: text or json."`
 	LogLevel string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
+
+	FlightRecorder    bool          `help:"Keep the last seconds of the runtime's trace, for /debug/flightrecorder, and write them to a file when sound is late."`
+	LateAfter         time.Duration `default:"40ms" help:"How late an audio tick must be for that (${default})."`
+	TraceDir          string        `type:"path" placeholder:"DIR" help:"Where these files go, the last ten of them (traces in --data)."`
+	ProfileContention bool          `help:"Fill the mutex and block profiles of /debug/pprof, which costs a little."`
 }
+
+// With --profile-contention one of mutexFraction waits for a mutex is sampled,
+// and on average one block in blockRate nanoseconds of blocking: an audio tick's
+// worth of detail at well below a percent of its time.
+const (
+	mutexFraction = 100
+	blockRate     = 100 * time.Microsecond
+)
 
 // adminOff is the value of --admin that opens no socket.
 const adminOff = "off"
@@ -55,6 +68,9 @@ func (c *serveCmd) Validate() error {
 	}
 	if c.Drain <= 0 || c.Drain > 10*time.Minute {
 		return fmt.Errorf("--drain %v: want more than 0 and at most 10m", c.Drain)
+	}
+	if c.LateAfter < time.Millisecond || c.LateAfter > time.Minute {
+		return fmt.Errorf("--late-after %v: want 1ms to 1m", c.LateAfter)
 	}
 	if c.Workers < 0 || c.Workers > 1024 {
 		return fmt.Errorf("--workers %d: want 1..1024, or 0 for one per core", c.Workers)
@@ -101,6 +117,10 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	// the audio ticks would wait behind pictures: 40 ms late, measured,
 	// against 7 ms with them.
 	runtime.GOMAXPROCS(cores + workers)
+	if c.ProfileContention {
+		runtime.SetMutexProfileFraction(mutexFraction)
+		runtime.SetBlockProfileRate(int(blockRate))
+	}
 	log := c.logger(s.Err)
 	if err := worker.RelaxMonitor(); err != nil {
 		log.Debug("running without", "error", err)
@@ -108,6 +128,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	app, err := NewApp(Config{
 		HTTP: c.HTTP, Media: c.Media, Admin: c.Admin, Data: c.Data, Drain: c.Drain,
 		Origins: c.Origin, Workers: workers, Log: log,
+		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
 	})
 	if err != nil {
 		return err
