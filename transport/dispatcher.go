@@ -17,6 +17,8 @@ import (
 // Serving a peer never blocks: sockets that are full drop, handlers may not
 // wait, and what a pacer gives out at once is bounded.
 type dispatcher struct {
+	sockets []*mediaSocket // held while peers are served
+
 	wake chan struct{} // one slot: poked is not empty, or stop
 	done chan struct{} // closed when run has returned
 
@@ -33,8 +35,8 @@ type dispatcher struct {
 	deadlines deadlineHeap
 }
 
-func newDispatcher() *dispatcher {
-	return &dispatcher{wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newDispatcher(sockets []*mediaSocket) *dispatcher {
+	return &dispatcher{sockets: sockets, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // poke has p served soon. It does not block; many pokes become one service.
@@ -77,6 +79,9 @@ func (d *dispatcher) run() {
 		if stopping {
 			return
 		}
+		for _, s := range d.sockets {
+			s.batch.hold()
+		}
 		for i, p := range d.turn {
 			p.poked.Store(false) // before it is served: a later poke counts
 			d.serve(p)
@@ -87,6 +92,9 @@ func (d *dispatcher) run() {
 			if p := d.deadlines[0]; p.deadline <= now {
 				d.serve(p)
 			}
+		}
+		for _, s := range d.sockets {
+			s.batch.release()
 		}
 		wait := time.Hour
 		if len(d.deadlines) > 0 {

@@ -115,7 +115,9 @@ type Engine struct {
 	closed  chan struct{} // closed by Close
 	gone    chan struct{} // closed when nothing is left
 	mux     ice.UDPMux    // set before running is closed
+	sockets []*mediaSocket
 	forged  atomic.Uint64 // see Forged
+	unsent  atomic.Uint64 // see Unsent
 
 	// dispatchers share the peers between them; accepted counts those.
 	dispatchers []*dispatcher
@@ -142,10 +144,6 @@ func New(cfg Config) (*Engine, error) {
 		cfg: cfg, running: make(chan struct{}), closed: make(chan struct{}), gone: make(chan struct{}),
 	}
 	e.mu.peers = make(map[*Peer]struct{})
-	// One can serve some two thousand viewers; half of the cores is for the codecs.
-	for range max(1, runtime.NumCPU()/2) {
-		e.dispatchers = append(e.dispatchers, newDispatcher())
-	}
 	if e.media, err = newMediaEngine(); err != nil {
 		return nil, err
 	}
@@ -159,6 +157,13 @@ func New(cfg Config) (*Engine, error) {
 			return nil, err
 		}
 		e.conns = append(e.conns, conns...)
+	}
+	for _, c := range e.conns {
+		e.sockets = append(e.sockets, &mediaSocket{UDPConn: c, forged: &e.forged, batch: newSendBatch(c, &e.unsent)})
+	}
+	// One can serve some two thousand viewers; half of the cores is for the codecs.
+	for range max(1, runtime.NumCPU()/2) {
+		e.dispatchers = append(e.dispatchers, newDispatcher(e.sockets))
 	}
 	return e, nil
 }
@@ -181,8 +186,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.started = true
 	logger := pionLog{e.cfg.Log}.NewLogger("mux")
 	muxes := make([]ice.UDPMux, 0, len(e.conns))
-	for _, c := range e.conns {
-		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: &mediaSocket{c, &e.forged}, Logger: logger}))
+	for i := range e.conns {
+		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: e.sockets[i], Logger: logger}))
 	}
 	e.mux = ice.NewMultiUDPMuxDefault(muxes...)
 	for _, d := range e.dispatchers {
@@ -261,6 +266,10 @@ func (e *Engine) Peers() int {
 // Forged returns how many datagrams were dropped because they held DTLS records
 // that anybody could have made, to end somebody's connection.
 func (e *Engine) Forged() uint64 { return e.forged.Load() }
+
+// Unsent returns how many datagrams the sockets refused: their buffers were
+// full, or there was no way to the client.
+func (e *Engine) Unsent() uint64 { return e.unsent.Load() }
 
 // reserve makes room for one more peer. After nil the caller calls release.
 func (e *Engine) reserve(ctx context.Context) error {

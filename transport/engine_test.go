@@ -138,7 +138,8 @@ func TestAcceptRefuses(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
-	if p, _, err := e.Accept(cancelled, good); err == nil {
+	quick := with(func(o *Offer) { o.Handler = newRecorder(t) })
+	if p, _, err := e.Accept(cancelled, quick); err == nil {
 		p.Close() // gathering may have been quicker
 	}
 	p, _, err := e.Accept(context.Background(), good)

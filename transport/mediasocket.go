@@ -15,9 +15,12 @@ import (
 // client whose address and port he knows. RFC 6347 section 4.1.2.7 would have
 // such records dropped in silence. What is lost with them is the alert that
 // says why a handshake has failed: the peer then ends by its ConnectTimeout.
+//
+// What dispatchers send in one turn goes out together, see sendBatch.
 type mediaSocket struct {
 	*net.UDPConn
 	forged *atomic.Uint64
+	batch  *sendBatch
 }
 
 // ReadFromAddrPort implements ice.AddrPortReaderWriter, which spares the mux an
@@ -32,8 +35,13 @@ func (s *mediaSocket) ReadFromAddrPort(b []byte) (n int, from netip.AddrPort, er
 	}
 }
 
-// WriteToAddrPort implements ice.AddrPortReaderWriter.
+// WriteToAddrPort implements ice.AddrPortReaderWriter. Media that is written
+// while a dispatcher has its turn waits for the end of that.
 func (s *mediaSocket) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	// RFC 7983 section 7: SRTP and SRTCP, which only dispatchers send.
+	if len(b) > 0 && b[0]>>6 == 2 && s.batch.write(b, to) {
+		return len(b), nil
+	}
 	return s.WriteToUDPAddrPort(b, to)
 }
 

@@ -58,7 +58,7 @@ func TestMediaSocketDropsForgedRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	var forged atomic.Uint64
-	s := &mediaSocket{listener, &forged}
+	s := &mediaSocket{UDPConn: listener, forged: &forged}
 	defer s.Close()
 	from, err := net.DialUDP("udp4", nil, listener.LocalAddr().(*net.UDPAddr))
 	if err != nil {

@@ -109,6 +109,7 @@ type videoPacketiser struct {
 	frame *codec.EncodedFrame // being cut; retained
 	off   int
 	parts int // packets left of it
+	part  int // bytes of each but the last
 	desc  vp8Descriptor
 	ts    uint32
 }
@@ -127,6 +128,9 @@ func (p *videoPacketiser) start(f *codec.EncodedFrame) {
 	}
 	p.frame, p.off, p.ts = f, 0, p.time(f.PTS)
 	p.parts = (len(f.Data) + p.max - 1) / p.max
+	// Equal parts, so that a burst holds no short packet that could overtake,
+	// and goes to the socket in one piece.
+	p.part = (len(f.Data) + p.parts - 1) / max(p.parts, 1)
 	p.desc = vp8Descriptor{
 		NonReference: f.Discardable, Start: true,
 		HasPictureID: true, LongPicture: true, PictureID: p.pictureID,
@@ -141,8 +145,7 @@ func (p *videoPacketiser) next(now time.Duration) (v videoPacket, ok bool) {
 	if p.frame == nil {
 		return videoPacket{}, false
 	}
-	// Equal parts, so that a burst holds no short packet that could overtake.
-	n := (len(p.frame.Data) - p.off + p.parts - 1) / p.parts
+	n := min(p.part, len(p.frame.Data)-p.off-(p.parts-1)) // a byte is left for each
 	v = videoPacket{
 		frame: p.frame, off: int32(p.off), n: int32(n), ts: p.ts, seq: p.seq,
 		marker: p.parts == 1, desc: p.desc, sentAt: now,
