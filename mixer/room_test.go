@@ -32,7 +32,7 @@ func realCodecs() Codecs {
 }
 
 // newManager returns a Manager with real codecs, which ends with the test.
-func newManager(t *testing.T) *Manager {
+func newManager(t testing.TB) *Manager {
 	t.Helper()
 	pool, err := worker.New(worker.Config{})
 	if err != nil {
@@ -64,7 +64,7 @@ func newManager(t *testing.T) *Manager {
 	return m
 }
 
-func newTestRoom(t *testing.T, m *Manager, rc RoomConfig) *Room {
+func newTestRoom(t testing.TB, m *Manager, rc RoomConfig) *Room {
 	t.Helper()
 	if rc.ID == "" {
 		rc.ID = "test"

@@ -407,7 +407,8 @@ func TestAssemblerAllocs(t *testing.T) {
 	}
 }
 
-func BenchmarkAssembler(b *testing.B) {
+// BenchmarkStageAssemble is one packet of ten that make a picture.
+func BenchmarkStageAssemble(b *testing.B) {
 	_, f := cut(b, "0", 1, 10, 0)
 	asm := newAssembler(nackAndRTX)
 	defer asm.close()

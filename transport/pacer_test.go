@@ -453,7 +453,8 @@ func TestPacerAllocs(t *testing.T) {
 	}
 }
 
-func BenchmarkPacer(b *testing.B) {
+// BenchmarkStagePace is one packet of a picture: number, packetise, pace, remember.
+func BenchmarkStagePace(b *testing.B) {
 	p := testPacer(b, func(c *pacerConfig) { c.TargetBps = 1 << 30 })
 	f := paceVideo(1, 0, 6000, "key")
 	defer f.Release()

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -272,9 +273,13 @@ func TestFitLaws(t *testing.T) {
 	}
 }
 
-func BenchmarkArrange49(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		Arrange(Canvas{1920, 1080, 30}, 49)
+func BenchmarkStageArrange(b *testing.B) {
+	for _, tiles := range []int{2, 9, 16, 49} {
+		b.Run(fmt.Sprintf("tiles=%d", tiles), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Arrange(Canvas{1920, 1080, 30}, tiles)
+			}
+		})
 	}
 }

@@ -459,7 +459,9 @@ func TestDrawAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkDraw(b *testing.B) {
+// BenchmarkStageCompose draws a canvas on which every tile has a new picture, or
+// none has.
+func BenchmarkStageCompose(b *testing.B) {
 	for _, c := range []struct {
 		canvas layout.Canvas
 		tiles  int
