@@ -102,8 +102,17 @@ func pointOf(cfg Config, r *Result) Point {
 	p := Point{
 		Participants: cfg.Participants, Talkers: cfg.Talkers, Cores: runtime.NumCPU(),
 		ServerCores: r.ServerCores, FloorCores: r.Floor.Total, PacedCores: r.PacedFloor, ClientCores: r.ClientCores, RSSBytes: r.RSSBytes,
-		FPS: r.Healthy.FPS.Min, NominalFPS: 30, SoundPackets: r.Healthy.AudioPackets.Min, GapMs: r.Healthy.Unexcused.P999,
+		SoundPackets: r.Healthy.AudioPackets.Min, GapMs: r.Healthy.Unexcused.P999,
 		MachineWorst: r.WitnessWorstMs,
+	}
+	if !cfg.AudioOnly {
+		p.FPS, p.NominalFPS = r.Healthy.FPS.Min, float64(cfg.withDefaults().Canvas.FPS)
+	}
+	if l := r.SoundLatency; l != nil {
+		p.SoundMs = l.P95
+	}
+	if l := r.PictureLatency; l != nil {
+		p.PictureMs = l.P95
 	}
 	if r.Seconds > 0 {
 		p.MachineLate = float64(r.WitnessLate) * 60 / r.Seconds

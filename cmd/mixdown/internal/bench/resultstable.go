@@ -27,6 +27,16 @@ var headlineRows = []row{
 	{"memory, MB", 0, func(r *Result) (float64, bool) { return positive(float64(r.RSSBytes >> 20)) }},
 	{"pictures/s, worst client", 1, func(r *Result) (float64, bool) { return positive(r.Healthy.FPS.Min) }},
 	{"packets of sound/s, worst client", 1, func(r *Result) (float64, bool) { return positive(r.Healthy.AudioPackets.Min) }},
+	{"added latency of sound, p50, ms", 0, func(r *Result) (float64, bool) { return r.SoundLatency.figure(p50) }},
+	{"the same, p95, ms", 0, func(r *Result) (float64, bool) { return r.SoundLatency.figure(p95) }},
+	{"added latency of pictures, p50, ms", 0, func(r *Result) (float64, bool) { return r.PictureLatency.figure(p50) }},
+	{"the same, p95, ms", 0, func(r *Result) (float64, bool) { return r.PictureLatency.figure(p95) }},
+	{"picture after its sound, as shown, p50, ms", 0, func(r *Result) (float64, bool) {
+		if r.Skew == nil || r.Skew.Readings == 0 {
+			return 0, false
+		}
+		return r.Skew.Shown.P50, true
+	}},
 	{"gaps in sound, p99.9, ms", 0, func(r *Result) (float64, bool) { return positive(r.Healthy.Unexcused.P999) }},
 	{"the same, poor links, ms", 0, func(r *Result) (float64, bool) {
 		if r.Poor == nil {
@@ -42,6 +52,18 @@ var headlineRows = []row{
 	}},
 	{"own tone below the others', worst, dB", 0, func(r *Result) (float64, bool) { return positive(r.OwnToneBelowDB.Min) }},
 	{"clients, cores", 2, func(r *Result) (float64, bool) { return positive(r.ClientCores) }},
+}
+
+// p50 and p95 pick a figure of a latency.
+func p50(l Latency) float64 { return l.P50 }
+func p95(l Latency) float64 { return l.P95 }
+
+// figure is none where latency was not measured.
+func (l *Latency) figure(of func(Latency) float64) (float64, bool) {
+	if l == nil || l.Readings == 0 {
+		return 0, false
+	}
+	return of(*l), true
 }
 
 // values returns a row's figure in each run that has it.

@@ -1,0 +1,122 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"mixdown/transport/transporttest"
+)
+
+// HeadlineConfig says how to make the table that the README shows.
+type HeadlineConfig struct {
+	// Room has what all measurements share: Duration, Warmup, Clips,
+	// Executable, Log and so on. Participants and the like are the scenarios'.
+	Room Config
+	// Rounds is how often everything is measured; the rounds follow each other,
+	// so that a machine that changes shows. Defaults to 2.
+	Rounds int
+	// CapacityTo is where the search for the limit ends; 0 leaves it out.
+	CapacityTo int
+	// Version and Commit are of the program that is measured.
+	Version, Commit string
+	// Now is the date of the report.
+	Now time.Time
+	// Measure is Room unless a test says otherwise.
+	Measure func(context.Context, Config) (*Result, error)
+}
+
+// scenario is one column of the headline table.
+type scenario struct {
+	name, title           string
+	participants, talkers int
+	impaired              int
+	audioOnly             bool
+}
+
+// poorLink is what "a poor link" means in the headline table.
+const poorLink = "loss=5%,jitter=30ms"
+
+var scenarios = []scenario{
+	{name: "nine-talk", title: "9, all talk", participants: 9, talkers: 9},
+	{name: "nine-two", title: "9, two talk", participants: 9, talkers: 2},
+	{name: "nine-poor", title: "9, all talk, two over " + strings.ReplaceAll(poorLink, ",", ", "), participants: 9, talkers: 9, impaired: 2},
+	{name: "sixteen", title: "16, all talk", participants: 16, talkers: 16},
+	{name: "thirty-sound", title: "30, sound only, two talk", participants: 30, talkers: 2, audioOnly: true},
+}
+
+// apply fills in a room's configuration.
+func (s scenario) apply(room Config) (Config, error) {
+	room.Participants, room.Talkers, room.ImpairCount = s.participants, s.talkers, s.impaired
+	room.AudioOnly, room.Impair = s.audioOnly, transporttest.Spec{}
+	if s.impaired == 0 {
+		return room, nil
+	}
+	var err error
+	room.Impair, err = transporttest.ParseSpec(poorLink)
+	return room, err
+}
+
+// command is how to measure this alone.
+func (s scenario) command(duration time.Duration) string {
+	text := fmt.Sprintf("mixdown bench room --participants %d --talkers %d --duration %v", s.participants, s.talkers, duration)
+	if s.audioOnly {
+		text += " --audio-only"
+	}
+	if s.impaired > 0 {
+		text += fmt.Sprintf(" --impair %s --impair-count %d", poorLink, s.impaired)
+	}
+	return text
+}
+
+// Headline measures everything in the README. It takes Rounds times a minute
+// more than the duration for each of the scenarios, and as much again for each
+// step of the capacity.
+func Headline(ctx context.Context, cfg HeadlineConfig) (*Report, error) {
+	if cfg.Rounds == 0 {
+		cfg.Rounds = 2
+	}
+	if cfg.Measure == nil {
+		cfg.Measure = Room
+	}
+	if cfg.Rounds < 1 || cfg.Rounds > 100 {
+		return nil, fmt.Errorf("%d rounds: want 1..100", cfg.Rounds)
+	}
+	if cfg.Room.URL != "" {
+		return nil, errors.New("the headline measures servers of its own, one for each run: leave out the URL")
+	}
+	report := newReport(cfg.Now, cfg.Version, cfg.Commit, cfg.Room.Duration)
+	rooms := make([]Config, len(scenarios))
+	for i, s := range scenarios {
+		var err error
+		if rooms[i], err = s.apply(cfg.Room); err == nil {
+			err = rooms[i].Validate()
+		}
+		if err != nil {
+			return nil, err
+		}
+		report.Scenarios = append(report.Scenarios, ScenarioResult{Name: s.name, Title: s.title, Command: s.command(cfg.Room.Duration)})
+	}
+	for round := range cfg.Rounds {
+		for i, s := range scenarios {
+			fmt.Fprintf(cfg.Room.Log, "bench: round %d of %d: %s\n", round+1, cfg.Rounds, s.title)
+			r, err := cfg.Measure(ctx, rooms[i])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			report.Scenarios[i].Runs = append(report.Scenarios[i].Runs, r)
+		}
+		if cfg.CapacityTo == 0 {
+			continue
+		}
+		fmt.Fprintf(cfg.Room.Log, "bench: round %d of %d: capacity\n", round+1, cfg.Rounds)
+		c, err := Capacity(ctx, CapacityConfig{Room: cfg.Room, Talkers: -1, From: min(4, cfg.CapacityTo), To: cfg.CapacityTo, Measure: cfg.Measure})
+		if err != nil {
+			return nil, fmt.Errorf("capacity: %w", err)
+		}
+		report.Capacity = append(report.Capacity, c)
+	}
+	return report, nil
+}
