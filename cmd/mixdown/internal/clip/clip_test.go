@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mixdown/codec/ogg/oggtest"
 )
 
 // ivf builds an IVF file of the given frames at 30 fps.
@@ -23,22 +25,9 @@ func ivf(frames ...[]byte) []byte {
 	return b
 }
 
-// oggFile builds an Ogg file; each packet gets a page of its own, unless it
-// needs more.
+// oggFile builds an Ogg file of these packets.
 func oggFile(packets ...[]byte) []byte {
-	head := append([]byte("OpusHead"), 1, 1, 0, 0, 0x80, 0xbb, 0, 0, 0, 0, 0)
-	var out []byte
-	for i, p := range append([][]byte{head, []byte("OpusTags")}, packets...) {
-		lacing := bytes.Repeat([]byte{255}, len(p)/255)
-		lacing = append(lacing, byte(len(p)%255))
-		page := append([]byte("OggS\x00\x00"), make([]byte, 8)...)
-		page = binary.LittleEndian.AppendUint32(page, 77)
-		page = binary.LittleEndian.AppendUint32(page, uint32(i))
-		page = append(page, 0, 0, 0, 0, byte(len(lacing)))
-		page = append(page, lacing...)
-		out = append(out, append(page, p...)...)
-	}
-	return out
+	return oggtest.File(oggtest.Head(1, 0, 0), 0, packets...)
 }
 
 // Smallest frames whose headers are right: a key frame of 640x360, an inter frame.
@@ -96,8 +85,7 @@ func TestBadFilesNameTheFault(t *testing.T) {
 	binary.LittleEndian.PutUint64(backwards[len(backwards)-len(interFrame)-8:], 0)
 	huge := ivf(keyFrame)
 	binary.LittleEndian.PutUint32(huge[32:], 1<<31)
-	surround := oggFile([]byte{0x08})
-	surround[28+9] = 6
+	surround := oggtest.File(oggtest.Head(6, 0, 0), 0, []byte{0x08})
 	for name, tc := range map[string]struct {
 		file []byte
 		want string
@@ -110,10 +98,10 @@ func TestBadFilesNameTheFault(t *testing.T) {
 		"no key frame":    {ivf(interFrame), "key frame"},
 		"time goes back":  {backwards, "timestamp 0 after 0"},
 		"huge frame":      {huge, "frame 0"},
-		"no opus":         {bytes.Replace(oggFile([]byte{0x08}), []byte("OpusHead"), []byte("xxxxHead"), 1), "no Opus stream"},
+		"no opus":         {oggtest.Page(oggtest.First, 0, 1, 0, false, []byte("\x01vorbis")), "want Opus"},
 		"no packets":      {oggFile(), "no packets"},
 		"surround":        {surround, "channels 6"},
-		"broken sequence": {append(oggFile([]byte{0x08}), make([]byte, 30)...), "capture pattern"},
+		"broken sequence": {append(oggFile([]byte{0x08}), make([]byte, 30)...), "page 3 starts with"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Read(bytes.NewReader(tc.file))
@@ -128,6 +116,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(ivf(keyFrame, interFrame, interFrame))
 	f.Add(oggFile([]byte{0x08, 1, 2}, []byte{0x0b, 3}))
 	f.Fuzz(func(t *testing.T, file []byte) {
+		oggtest.Checksums(file)
 		c, err := Read(bytes.NewReader(file))
 		if err != nil {
 			if !errors.Is(err, ErrFormat) {
