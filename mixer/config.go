@@ -43,6 +43,12 @@ type Config struct {
 	// called from the room's audio loop, at the beginning of that tick, and
 	// must not block.
 	LateTick func(room RoomID, late time.Duration, skipped int64)
+	// EventHistory is how many events are kept for those who come back.
+	// Defaults to 1024.
+	EventHistory int
+	// EventQueue is how many events may wait for one subscriber before he is
+	// dropped. Defaults to 256.
+	EventQueue int
 	// LateAfter defaults to 40 ms: two ticks, more than clients hold in store.
 	LateAfter time.Duration
 }
@@ -65,6 +71,12 @@ func (c *Config) setDefaults() {
 	if c.RoomVideoBytes == 0 {
 		c.RoomVideoBytes = 512 << 20
 	}
+	if c.EventHistory == 0 {
+		c.EventHistory = 1024
+	}
+	if c.EventQueue == 0 {
+		c.EventQueue = 256
+	}
 	if c.LateAfter == 0 {
 		c.LateAfter = 40 * time.Millisecond
 	}
@@ -82,6 +94,12 @@ func (c *Config) validate() error {
 	}
 	if c.MaxRooms < 0 {
 		faults = append(faults, fmt.Errorf("MaxRooms is %d: want 1 or more", c.MaxRooms))
+	}
+	if c.EventHistory < 0 {
+		faults = append(faults, fmt.Errorf("EventHistory is %d: want 1 or more, or 0 for 1024", c.EventHistory))
+	}
+	if c.EventQueue < 0 {
+		faults = append(faults, fmt.Errorf("EventQueue is %d: want 1 or more, or 0 for 256", c.EventQueue))
 	}
 	if c.LateAfter < 0 {
 		faults = append(faults, fmt.Errorf("LateAfter is %v: want more than 0, or 0 for 40ms", c.LateAfter))
@@ -187,8 +205,10 @@ type RoomInfo struct {
 	RoomConfig
 	// Life names this life of the room: the same id, made again later, has
 	// another one.
-	Life         string
-	Created      time.Time
+	Life    string
+	Created time.Time
+	// Seq is that of the last event that this state contains.
+	Seq          uint64
 	Participants int
 	// Recording names the running recording, or is empty.
 	Recording string

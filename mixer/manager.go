@@ -17,6 +17,7 @@ type Manager struct {
 	ctx    context.Context // every room's; ends with Run or Close
 	cancel context.CancelFunc
 	rooms  sync.WaitGroup
+	events *eventHub
 
 	mu struct {
 		sync.Mutex
@@ -33,7 +34,7 @@ func New(cfg Config) (*Manager, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, &Error{Op: "mixer.new", Kind: Invalid, Err: err}
 	}
-	m := &Manager{cfg: cfg}
+	m := &Manager{cfg: cfg, events: newEventHub(cfg.EventHistory, cfg.EventQueue)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.mu.byID = make(map[RoomID]*Room)
 	return m, nil
@@ -54,6 +55,7 @@ func (m *Manager) Close() error {
 	m.Drain()
 	m.cancel()
 	m.rooms.Wait()
+	m.events.close()
 	return nil
 }
 
@@ -102,6 +104,9 @@ func (m *Manager) EnsureRoom(_ context.Context, rc RoomConfig) (r *Room, created
 	if r, err = newRoom(m.ctx, m.cfg, rc, m.phase(), m.isDraining); err != nil {
 		return nil, false, err
 	}
+	r.tidings.hub = m.events
+	r.raise(EventRoomStarted, r.Info())
+	r.publish()
 	m.mu.byID[rc.ID] = r
 	m.rooms.Go(func() {
 		r.run()
@@ -126,6 +131,9 @@ func (m *Manager) forget(id RoomID, r *Room) {
 	if m.mu.byID[id] == r {
 		delete(m.mu.byID, id)
 		m.mu.past.add(r.Stats())
+		// Its control loop has ended.
+		r.raise(EventRoomFinished, r.Info())
+		r.tell(func() {})
 	}
 }
 
@@ -152,6 +160,11 @@ func (m *Manager) Rooms() []RoomInfo {
 func (m *Manager) list() []*Room {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.sorted()
+}
+
+// sorted returns all rooms by id. The caller holds mu.
+func (m *Manager) sorted() []*Room {
 	rooms := make([]*Room, 0, len(m.mu.byID))
 	for _, r := range m.mu.byID {
 		rooms = append(rooms, r)

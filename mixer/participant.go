@@ -68,8 +68,9 @@ type Participant struct {
 
 	// The control loop's own.
 	subscription *video.Subscription
-	inMix        bool // belongs in the snapshot
-	counted      bool // in the room's past; under Room.past's lock
+	inMix        bool   // belongs in the snapshot
+	told         *facts // those that an event was last about; nil before the first
+	counted      bool   // in the room's past; under Room.past's lock
 }
 
 // facts is what the control loop knows of a participant, as one immutable value.

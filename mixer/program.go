@@ -34,6 +34,8 @@ type program struct {
 	compose    *worker.Task
 	scene      atomic.Pointer[video.Scene]
 	layout     atomic.Pointer[LayoutInfo]
+	toldLayout *LayoutInfo // the one that an event was last about; the control loop's own
+	speaker    atomic.Pointer[ParticipantID]
 	pts        atomic.Int64  // of the canvas to be drawn next
 	skipped    atomic.Uint64 // ticks that found the compose task busy
 	failed     time.Duration // when drawing last failed and was logged; the task's own

@@ -43,12 +43,20 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 	id, recorder, err := store.Create(record.Options{
 		Room: string(r.Info().ID), RoomID: r.life, Video: true,
 		RequestKeyframe: func() { r.main.top().RequestKeyframe(video.KeySink) },
+		OnState:         r.recordingState(),
 	})
+	var info record.Recording
+	if err == nil {
+		if info, err = store.Get(id); err != nil {
+			recorder.Close()
+		}
+	}
 	attached := r.do(context.WithoutCancel(ctx), op, func() error {
 		r.startsRecording = false
 		if err != nil {
 			return nil
 		}
+		r.raise(EventRecordingStarted, info)
 		rec := &recording{id: id, recorder: recorder}
 		r.recorders.Go(func() {
 			switch err := recorder.Run(context.Background()); {
@@ -69,10 +77,6 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 	case attached != nil: // the room has ended meanwhile; the recorder never ran
 		recorder.Close()
 		return record.Recording{}, errors.Join(attached, store.Delete(id))
-	}
-	info, err := store.Get(id)
-	if err != nil {
-		return fail(Internal, err)
 	}
 	return info, nil
 }

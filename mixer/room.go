@@ -60,6 +60,7 @@ type Room struct {
 	room         RoomConfig
 	participants []*Participant // in the order of joining
 	recording    *recording
+	tidings      tidings
 	cost         costMeter
 	// startsRecording is set while the files of a recording are being made.
 	startsRecording bool
@@ -215,13 +216,13 @@ func (r *Room) control() {
 		switch {
 		case len(r.participants) > 0:
 			emptySince = now
-			sweep.Reset(sweepPeriod)
+			sweep.Reset(r.untold(now, sweepPeriod))
 		default:
 			left := r.room.EmptyTimeout - (now - emptySince)
 			if left <= 0 {
 				return
 			}
-			sweep.Reset(left)
+			sweep.Reset(r.untold(now, left))
 		}
 	}
 }
@@ -299,6 +300,7 @@ func (r *Room) remove(p *Participant, reason error) {
 		// The snapshot that is published next is the first without him.
 		without = r.snap.Load().seq + 1
 	}
+	r.raiseLeft(p, reason)
 	r.log.Info("participant left", "participant", p.id, "identity", p.identity,
 		"stayed", time.Since(p.joined).Round(time.Millisecond), "reason", reasonText(reason))
 	r.leaving.Go(func() {
@@ -325,15 +327,20 @@ func reasonText(err error) string {
 // stay the same values, so that the loops can tell by pointer.
 func (r *Room) publish() {
 	r.publishViews()
-	if old := r.roster.Load(); old == nil || !slices.Equal(*old, r.participants) {
-		roster := slices.Clone(r.participants)
-		r.roster.Store(&roster)
+	r.raiseChanges(codec.Now())
+	roster := r.roster.Load()
+	if roster == nil || !slices.Equal(*roster, r.participants) {
+		now := slices.Clone(r.participants)
+		roster = &now
 	}
-	info := RoomInfo{RoomConfig: r.room, Life: r.life, Created: r.created, Participants: len(r.participants), Cores: r.cost.cores()}
+	info := RoomInfo{RoomConfig: r.room, Seq: r.tidings.seq, Life: r.life, Created: r.created, Participants: len(r.participants), Cores: r.cost.cores()}
 	if r.recording != nil {
 		info.Recording = r.recording.id
 	}
-	r.info.Store(&info)
+	r.tell(func() {
+		r.roster.Store(roster)
+		r.info.Store(&info)
+	})
 }
 
 // publishViews gives the tick loops who is where, and arranges the canvases.

@@ -150,6 +150,10 @@ type Options struct {
 	RequestKeyframe func()
 	KeyInterval     time.Duration
 	StartTimeout    time.Duration
+	// OnState is called after every change of State, and for each new part. The
+	// calls come one at a time, by the recording's goroutine, the last with a
+	// final state. Defaults to nothing.
+	OnState func(Recording)
 }
 
 // Create makes a recording and its Recorder, which the caller runs; until its
@@ -170,8 +174,13 @@ func (s *Store) Create(o Options) (string, *Recorder, error) {
 	recorder, err := New(Config{
 		Log: s.log.With("recording", id), Video: o.Video, Date: now,
 		RequestKeyframe: o.RequestKeyframe, KeyInterval: o.KeyInterval, StartTimeout: o.StartTimeout,
-		Create:  func(part int) (File, error) { return s.create(id, part) },
-		OnState: func(st Status) { s.update(e, st) },
+		Create: func(part int) (File, error) { return s.create(id, part) },
+		OnState: func(st Status) {
+			rec := s.update(e, st)
+			if o.OnState != nil {
+				o.OnState(rec)
+			}
+		},
 	})
 	if err != nil {
 		return "", nil, err
@@ -219,8 +228,9 @@ func (s *Store) create(id string, part int) (File, error) {
 	return f, nil
 }
 
-// update saves a state change. It is called by the recording's goroutine.
-func (s *Store) update(e *entry, st Status) {
+// update saves a state change, and returns what it is now. It is called by the
+// recording's goroutine.
+func (s *Store) update(e *entry, st Status) Recording {
 	s.mu.Lock()
 	e.rec.apply(st)
 	if st.State.Final() {
@@ -237,6 +247,7 @@ func (s *Store) update(e *entry, st Status) {
 	if err := writeSidecar(s.root, &rec); err != nil {
 		s.log.Error("recording's description not saved", "recording", rec.ID, "error", err)
 	}
+	return rec
 }
 
 // current returns what is known now. The caller holds mu.
