@@ -28,13 +28,14 @@ func beaconDrift(i int) float64 {
 // turns returns who sounds a marker, in order: the beacons, and in their middle,
 // where clocks are right, those who have a picture to go with it.
 func (c *cast) turns() []*member {
-	t := append([]*member(nil), c.beacons[:beaconCount/2]...)
+	half := len(c.beacons) / 2 // of none, when latency is not measured
+	t := append([]*member(nil), c.beacons[:half]...)
 	for _, m := range c.participants() {
 		if m.numbered {
 			t = append(t, m)
 		}
 	}
-	return append(t, c.beacons[beaconCount/2:]...)
+	return append(t, c.beacons[half:]...)
 }
 
 // makeBeeps gives everybody a marker whose turn comes. Where in a packet it
