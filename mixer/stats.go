@@ -79,6 +79,9 @@ func addSound(s *audio.PlayoutStats, o audio.PlayoutStats) {
 	s.Late += o.Late
 	s.Corrupt += o.Corrupt
 	s.Skipped += o.Skipped
+	s.Undecoded += o.Undecoded
+	s.Redundant += o.Redundant
+	s.Splices += o.Splices
 	s.Lost += o.Lost
 	s.Recovered += o.Recovered
 	s.Underruns += o.Underruns

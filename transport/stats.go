@@ -11,6 +11,8 @@ type Stats struct {
 	// SocketDropped counts datagrams that the kernel threw away because the
 	// media sockets' receive buffers were full; 0 where it does not tell.
 	SocketDropped uint64
+	// Unsent is [Engine.Unsent].
+	Unsent uint64
 
 	// SentPackets and SentBytes are RTP that was given to the sockets, Repairs
 	// those of the packets that were sent again. SendErrors is what the
@@ -100,7 +102,7 @@ func (e *Engine) Stats() Stats {
 	defer e.mu.Unlock()
 	// Under the lock, so that who is leaving is counted exactly once.
 	sum := e.mu.past
-	sum.Peers, sum.Forged = len(e.mu.peers), e.Forged()
+	sum.Peers, sum.Forged, sum.Unsent = len(e.mu.peers), e.Forged(), e.Unsent()
 	for p := range e.mu.peers {
 		sum.add(p.totals())
 		if p.connected.Load() {

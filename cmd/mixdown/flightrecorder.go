@@ -25,7 +25,7 @@ import (
 // Bounds of the flight recorder.
 const (
 	// flightAge is how much of the past is kept, at least, and flightBytes how
-	// much memory that may take; a room of nine makes 1 MB a second.
+	// much memory that may take; a room of nine makes 0.2 MB a second.
 	flightAge   = 5 * time.Second
 	flightBytes = 16 << 20
 	// maxDumpBytes bounds a dump, since flightBytes is only a wish to the

@@ -15,6 +15,7 @@ type drops struct {
 	labels    video.LabelStats
 	recorders record.Stats
 	transport transport.Stats
+	events    mixer.EventStats
 	refused   uint64 // by the worker pool
 }
 
@@ -47,11 +48,13 @@ var queues = []struct {
 	// And out.
 	{"peer_audio", func(d *drops) uint64 { return d.transport.AudioDropped }},                            // packets
 	{"peer_video", func(d *drops) uint64 { return d.transport.VideoDropped + d.transport.VideoFlushed }}, // pictures, the useless without a key frame included
+	{"socket_send", func(d *drops) uint64 { return d.transport.Unsent }},                                 // datagrams
 	{"peer_repair", func(d *drops) uint64 { return d.transport.RepairsRefused }},                         // packets
 	{"recorder_audio", func(d *drops) uint64 { return d.recorders.AudioDropped }},                        // packets
 	{"recorder_video", func(d *drops) uint64 { // pictures
 		return d.recorders.VideoDropped + d.recorders.VideoThinned
 	}},
+	{"events", func(d *drops) uint64 { return d.events.Dropped }}, // subscriptions, which come back
 }
 
 // renditions sums over tiers.
@@ -76,7 +79,7 @@ func (c queueCollector) Collect(ch chan<- prometheus.Metric) {
 	a := c.app
 	d := drops{
 		rooms: a.rooms.Stats(), labels: a.labels.Stats(), recorders: a.store.Stats(),
-		transport: a.engine.Stats(), refused: a.pool.Stats().Refused,
+		transport: a.engine.Stats(), events: a.rooms.EventStats(), refused: a.pool.Stats().Refused,
 	}
 	for _, q := range queues {
 		ch <- prometheus.MustNewConstMetric(queueDropped, prometheus.CounterValue, float64(q.read(&d)), q.name)

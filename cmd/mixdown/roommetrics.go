@@ -33,9 +33,12 @@ var roomMetrics = []metric[mixer.Stats]{
 
 	counter("playout_packets_total", "Packets of sound received.", func(s *mixer.Stats) uint64 { return s.Sound.Packets }),
 	counter("playout_lost_total", "Packets of sound that were missing at their turn.", func(s *mixer.Stats) uint64 { return s.Sound.Lost }),
-	counter("playout_recovered_total", "Lost packets restored by FEC.", func(s *mixer.Stats) uint64 { return s.Sound.Recovered }),
+	counter("playout_recovered_total", "Lost packets restored by redundancy or FEC.", func(s *mixer.Stats) uint64 { return s.Sound.Recovered }),
 	counter("playout_late_total", "Packets of sound that came after their turn.", func(s *mixer.Stats) uint64 { return s.Sound.Late }),
 	counter("playout_duplicate_total", "Packets of sound that came twice.", func(s *mixer.Stats) uint64 { return s.Sound.Duplicate }),
+	counter("playout_redundant_total", "Packets of sound that came as redundancy of later ones (RFC 2198).", func(s *mixer.Stats) uint64 { return s.Sound.Redundant }),
+	counter("playout_undecoded_total", "Packets of sound too quiet to be decoded.", func(s *mixer.Stats) uint64 { return s.Sound.Undecoded }),
+	counter("playout_splices_total", "Times that much sound was left out at once, too much having waited.", func(s *mixer.Stats) uint64 { return s.Sound.Splices }),
 	counter("playout_underruns_total", "Ticks without anything to play.", func(s *mixer.Stats) uint64 { return s.Sound.Underruns }),
 	counter("playout_corrupt_total", "Packets that are no Opus.", func(s *mixer.Stats) uint64 { return s.Sound.Corrupt }),
 	counter("playout_restarts_total", "Sources of sound that began anew or jumped in time.", func(s *mixer.Stats) uint64 { return s.Sound.Restarts }),
@@ -71,6 +74,9 @@ var (
 	decodeTook    = desc("video_decode_seconds", "Seconds that decoding a picture and scaling it to its tile took.")
 	videoRefused  = desc("video_frames_refused_total", "Coded pictures that were not decoded, or not scaled, by reason.", "reason")
 
+	eventsRaised     = desc("events_total", "What happened in rooms, by type.", "type")
+	eventSubscribers = desc("event_subscribers", "Who follows events now.")
+
 	renditionEncoded     = desc("rendition_encoded_total", "Pictures coded.", "tier")
 	renditionKeyframes   = desc("rendition_keyframes_total", "Key frames coded, by what made them necessary; unasked ones the encoder chose.", "tier", "reason")
 	renditionKeyRequests = desc("rendition_key_requests_total", "Key frames asked for, by reason; one answers many.", "tier", "reason")
@@ -90,6 +96,11 @@ func (c roomsCollector) Describe(chan<- *prometheus.Desc) {}
 func (c roomsCollector) Collect(ch chan<- prometheus.Metric) {
 	s := c.rooms.Stats()
 	send(ch, roomMetrics, &s)
+	events := c.rooms.EventStats()
+	for i, n := range events.Raised {
+		ch <- prometheus.MustNewConstMetric(eventsRaised, prometheus.CounterValue, float64(n), mixer.EventType(i).String())
+	}
+	ch <- prometheus.MustNewConstMetric(eventSubscribers, prometheus.GaugeValue, float64(events.Subscribers))
 	for _, r := range refusals {
 		ch <- prometheus.MustNewConstMetric(videoRefused, prometheus.CounterValue, float64(r.read(&s.Sources)), r.reason)
 	}
