@@ -42,6 +42,9 @@ const (
 	echoOn   = 0.55
 	echoOff  = 0.3
 	echoLast = 140 // blocks
+	// echoMoved is the power of a pattern that is one: a tone that goes on adds
+	// no evidence to that of its beginning.
+	echoMoved = 10
 	// echoSame is by how many blocks a delay may wander: client's playout.
 	echoSame = 3
 	// echoPrior is what the sums of squares begin with, about half of what
@@ -84,6 +87,7 @@ type EchoDetector struct {
 	likely float32
 	lag    uint // of the greatest likeness
 	lasts  int  // blocks for which that was high and stayed where it is
+	moved  bool // this tick's sound had a pattern to go by
 	echo   bool
 	delay  uint // of the echo, in blocks
 
@@ -147,6 +151,7 @@ func (d *EchoDetector) Feed(sent, got *Envelope) {
 		}
 	}
 	beyond := false
+	d.moved = false
 	for b := range envelopeBlocks {
 		g := d.got.pattern(&got.bands[b], got.loud[b])
 		s := d.sent.pattern(&sent.bands[b], sent.loud[b])
@@ -176,7 +181,9 @@ func (d *EchoDetector) Feed(sent, got *Envelope) {
 func (d *EchoDetector) compare(g *[envelopeBands]float32) {
 	const keep = 1 - 1.0/echoMemory
 	g0, g1, g2 := g[0], g[1], g[2]
-	d.own = keep*d.own + g0*g0 + g1*g1 + g2*g2
+	power := g0*g0 + g1*g1 + g2*g2
+	d.own = keep*d.own + power
+	d.moved = d.moved || power > echoMoved
 	at := d.blocks - 1
 	for lag := range d.cross {
 		p := &d.history[(at-uint(lag))%echoHistory].pattern
@@ -203,7 +210,10 @@ func (d *EchoDetector) decide() {
 	same := d.lag+echoSame-last <= 2*echoSame
 	switch {
 	case d.likely > echoOn && same:
-		if d.lasts += envelopeBlocks; d.lasts < echoLast {
+		if d.moved {
+			d.lasts += envelopeBlocks
+		}
+		if d.lasts < echoLast {
 			return
 		}
 		if !d.echo {

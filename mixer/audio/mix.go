@@ -10,6 +10,14 @@ import (
 	"mixdown/codec"
 )
 
+// Processor works on a member's sound before anybody judges or hears it; a
+// noise suppressor is one.
+type Processor interface {
+	// Process changes 20 ms in place. It does not block. Silence that was not
+	// decoded is not shown to it.
+	Process(pcm *codec.AudioFrame)
+}
+
 // Puller is where a member's sound comes from; [Playout] is one.
 type Puller interface {
 	// Pull fills dst with the next 20 ms. Sound of which its sender says that
@@ -33,24 +41,45 @@ type MixConfig struct {
 	NewEncoder func() (codec.AudioEncoder, error)
 	// MaxOpen is how many can be heard at once, 1..64. Defaults to 8.
 	MaxOpen int
+	// Classes are the rates at which the mix is coded, at most 3, class 0 being
+	// for those who were not told otherwise and for [Mix.Shared]. All must keep
+	// the encoder in one mode. Defaults to one, as NewEncoder makes it.
+	Classes []Class
+	// NoLevelling leaves everybody as loud as he is; [Member.SetLevelling]
+	// decides for one.
+	NoLevelling bool
+	// NoEchoDetection leaves it to [Member.SetEcho] to say who sends back what
+	// he hears.
+	NoEchoDetection bool
+	// NoDTX codes silence like any other sound.
+	NoDTX bool
 }
 
 // Mix is the audio half of a program: who is in it, who is heard, and what each
 // of them hears. It belongs to one goroutine, the one that ticks.
 type Mix struct {
-	config  MixConfig
-	members []*Member
-	shared  *output
-	spare   []*output // outputs that nobody uses
-	outputs int       // personal outputs that exist, spare ones included
-	outside int       // listeners of Shared that are not members
+	config   MixConfig
+	members  []*Member
+	classes  []class
+	room     hearing   // what those hear who are not heard
+	spare    []*output // outputs that nobody uses
+	outputs  int       // personal outputs that exist, spare ones included
+	outside  int       // listeners of Shared that are not members
+	changing int       // members who wait for another class
+	listens  int       // members who listen
 
 	sum      Sum
 	personal Sum
 	ghost    Sum // the fading rest of members who left in mid-word
 	hasGhost bool
-	ranked   []*Member // scratch: those who want to be heard
-	heard    []*Member // those in the sum of the last tick, loudest first
+	scratch  codec.AudioFrame // sound of those who are not heard
+	active   []*Member        // those whose gate is not at rest, or who have an own mix
+	ranked   []*Member        // scratch: those who want to be heard
+	heard    []*Member        // those in the sum of the last tick, loudest first
+	silent   int              // ticks for which the mix has been digital silence
+	pause    int              // ticks for which it has not been coded
+	sent     sentMix
+	speaker  speakerDetector
 	stats    MixStats
 	closed   bool
 }
@@ -61,12 +90,21 @@ type MixStats struct {
 	// Encodes is how many frames were coded, SharedEncodes those of them that
 	// were coded for all who are silent.
 	Encodes, SharedEncodes uint64
-	// Decoded is how many packets were decoded.
-	Decoded uint64
-	// ToPersonal and ToShared count switches of listeners.
-	ToPersonal, ToShared uint64
+	// Silent counts ticks in which nobody was heard, and nothing was coded.
+	Silent uint64
+	// Decoded is how many packets were decoded, Skipped how many members' ticks
+	// were not, since their senders said that they are silent.
+	Decoded, Skipped uint64
+	// Checked counts ticks that were decoded only to see whether what a sender
+	// says of his level is true, Distrusted members of whom it was not.
+	Checked, Distrusted uint64
+	// ToPersonal and ToShared count switches of listeners, ClassChanges those
+	// between classes.
+	ToPersonal, ToShared, ClassChanges uint64
 	// Crowded counts ticks in which more wanted to be heard than can be.
 	Crowded uint64
+	// EchoHeld counts ticks of members who were not heard because it was echo.
+	EchoHeld uint64
 	// EncodeErrors count frames that could not be coded and are missing.
 	EncodeErrors uint64
 	// Open is how many gates are open or opening, Personal how many listeners
@@ -86,8 +124,7 @@ func NewMix(config MixConfig) (*Mix, error) {
 		return nil, fmt.Errorf("audio: MixConfig.MaxOpen is %d: want 1..64", config.MaxOpen)
 	}
 	m := &Mix{config: config}
-	var err error
-	if m.shared, err = m.newOutput(); err != nil {
+	if err := m.makeClasses(); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -104,11 +141,19 @@ func (m *Mix) Join(csrc uint32, src Puller) (*Member, error) {
 	if slices.ContainsFunc(m.members, func(o *Member) bool { return o.csrc == csrc }) {
 		return nil, fmt.Errorf("audio: csrc %d is already in the mix: give each member its own", csrc)
 	}
-	mem := &Member{mix: m, csrc: csrc, src: src, gain: 1, listening: true, level: codec.Silence}
+	mem := &Member{
+		mix: m, csrc: csrc, src: src, gain: 1, listening: true, level: codec.Silence,
+		levelling: !m.config.NoLevelling, detecting: !m.config.NoEchoDetection,
+	}
+	// Spread over time, so that a hall of silent people is not checked at once.
+	mem.trust.unheard = uint16(csrc * 2654435769 >> 24)
 	m.members = append(m.members, mem)
+	m.listens++
+	m.classes[0].users++
 	// Room for all, now: ticks do not allocate.
-	m.ranked = slices.Grow(m.ranked[:0], len(m.members))
-	m.heard = slices.Grow(m.heard, len(m.members)-len(m.heard))
+	for _, list := range []*[]*Member{&m.ranked, &m.heard, &m.active} {
+		*list = slices.Grow(*list, len(m.members)-len(*list))
+	}
 	if err := m.provide(); err != nil {
 		m.remove(mem)
 		return nil, err
@@ -149,9 +194,19 @@ func (m *Mix) remove(mem *Member) bool {
 		return false
 	}
 	m.members = slices.Delete(m.members, i, i+1)
-	if i := slices.Index(m.heard, mem); i >= 0 {
-		m.heard = slices.Delete(m.heard, i, i+1)
+	for _, list := range []*[]*Member{&m.heard, &m.active} {
+		if i := slices.Index(*list, mem); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
+		}
 	}
+	if mem.wantClass != mem.class {
+		m.changing--
+	}
+	if mem.listening {
+		m.listens--
+		m.classes[mem.class].users--
+	}
+	m.speaker.forget(mem)
 	return true
 }
 
@@ -172,27 +227,40 @@ func (m *Mix) Tick(pts, now time.Duration) error {
 	}
 	m.stats.Ticks++
 	m.dropFrames()
-	listeners := m.pull(now) + m.outside
+	m.pull(now)
 	m.choose()
 	m.add()
-	if listeners == 0 {
+	m.speaker.decide(m.active)
+	defer m.rest()
+	if m.listens+m.outside == 0 {
 		// Nobody hears what the limiters still hold, and nobody shall later.
-		m.shared.limiter = Limiter{}
-		for _, mem := range m.members {
+		m.room.limiter = Limiter{}
+		m.silent, m.pause = 0, 0
+		for i := range m.classes {
+			m.classes[i].live = false
+		}
+		for _, mem := range m.active {
 			m.toShared(mem, true)
 		}
-		return nil
+		return m.changeClasses(codec.Silence)
 	}
+	return m.code(pts)
+}
+
+// code makes this tick's frames from the sum.
+func (m *Mix) code(pts time.Duration) error {
 	var errs errorKeeper
+	errs.keep(m.startClasses())
 	// First copy, then limit and code: whoever leaves the shared mix goes on
 	// from what he heard last.
-	for _, mem := range m.members {
+	for _, mem := range m.active {
 		errs.keep(m.toPersonal(mem))
 	}
-	m.shared.limiter.Process(&m.shared.pcm, &m.sum)
-	quiet := Level(m.shared.pcm[:]) >= returnQuiet
-	for _, mem := range m.members {
-		m.toShared(mem, quiet)
+	level := m.listen()
+	m.sent.add(&m.room.pcm, level)
+	errs.keep(m.changeClasses(level))
+	for _, mem := range m.active {
+		m.toShared(mem, level >= returnQuiet)
 		if mem.out == nil {
 			continue
 		}
@@ -202,11 +270,39 @@ func (m *Mix) Tick(pts, now time.Duration) error {
 			m.personal.Minus(&m.sum, &mem.voice)
 			mem.out.limiter.Process(&mem.out.pcm, &m.personal)
 		}
-		errs.keep(m.encode(mem.out, pts, mem))
+		errs.keep(m.changeOwnClass(mem))
+		errs.keep(m.encode(&mem.out.coder, &mem.out.pcm, pts, mem))
 	}
-	m.stats.SharedEncodes++
-	errs.keep(m.encode(m.shared, pts, nil))
+	errs.keep(m.encodeClasses(pts))
 	return errs.first
+}
+
+// listen makes what those hear who are not heard, and returns its level.
+func (m *Mix) listen() uint8 {
+	if m.silent > 0 && len(m.heard) == 0 && !m.room.limiter.busy && m.sum == (Sum{}) {
+		// Silence as before: what the limiter holds is zero as well.
+		m.silent++
+		return codec.Silence
+	}
+	m.room.limiter.Process(&m.room.pcm, &m.sum)
+	level := Level(m.room.pcm[:])
+	if level == codec.Silence && len(m.heard) == 0 {
+		m.silent++
+	} else {
+		m.silent = 0
+	}
+	return level
+}
+
+// rest takes those off the active list who need no looking after.
+func (m *Mix) rest() {
+	kept := m.active[:0]
+	for _, mem := range m.active {
+		if mem.active = mem.gate.state != GateClosed || mem.out != nil; mem.active {
+			kept = append(kept, mem)
+		}
+	}
+	m.active = kept
 }
 
 // errorKeeper keeps the first of several errors.
@@ -220,8 +316,10 @@ func (k *errorKeeper) keep(err error) {
 
 // dropFrames ends the loan of the last tick's frames.
 func (m *Mix) dropFrames() {
-	m.shared.dropFrame()
-	for _, mem := range m.members {
+	for i := range m.classes {
+		m.classes[i].dropFrame()
+	}
+	for _, mem := range m.active {
 		if mem.out != nil {
 			mem.out.dropFrame()
 		}
@@ -229,67 +327,6 @@ func (m *Mix) dropFrames() {
 	for _, out := range m.spare {
 		out.dropFrame()
 	}
-}
-
-// pull gets everybody's sound and counts the listeners.
-func (m *Mix) pull(now time.Duration) (listeners int) {
-	m.ranked = m.ranked[:0]
-	for _, mem := range m.members {
-		if mem.listening {
-			listeners++
-		}
-		if mem.src == nil {
-			continue
-		}
-		mem.info = mem.src.Pull(&mem.pcm, now, DecodeAlways)
-		m.stats.Decoded += uint64(mem.info.Decoded)
-		mem.level = mem.info.Level
-		mem.wants = mem.gate.Hear(mem.level) && !mem.muted && mem.gain > 0
-		if mem.wants {
-			m.ranked = append(m.ranked, mem)
-		}
-	}
-	return listeners
-}
-
-// choose moves all gates: the loudest may be open.
-func (m *Mix) choose() {
-	if len(m.ranked) > m.config.MaxOpen {
-		m.stats.Crowded++
-		slices.SortFunc(m.ranked, byScore)
-		for _, mem := range m.ranked[m.config.MaxOpen:] {
-			mem.wants = false
-		}
-	}
-	m.stats.Open = 0
-	for _, mem := range m.members {
-		if mem.src == nil {
-			continue
-		}
-		switch mem.gate.Step(mem.wants) {
-		case GateOpening, GateOpen:
-			m.stats.Open++
-			mem.closedTicks = 0
-		case GateClosing:
-			mem.closedTicks = 0
-		case GateClosed:
-			mem.closedTicks++
-		}
-	}
-}
-
-// byScore sorts the loudest first; the csrc breaks ties, so that the order of
-// joining never matters.
-func byScore(a, b *Member) int {
-	switch sa, sb := a.gate.Score(), b.gate.Score(); {
-	case sa > sb:
-		return -1
-	case sa < sb:
-		return 1
-	case a.csrc < b.csrc:
-		return -1
-	}
-	return 1
 }
 
 // add makes the exact sum of all voices whose gate is not closed, and the list
@@ -302,11 +339,12 @@ func (m *Mix) add() {
 		clear(m.ghost[:])
 		m.hasGhost = false
 	}
-	for _, mem := range m.members {
+	for _, mem := range m.active {
 		if mem.gate.state == GateClosed {
 			continue
 		}
-		target := mem.gain
+		gain, gainDB := mem.totalGain()
+		target := gain
 		if mem.gate.state == GateClosing {
 			target = 0
 		}
@@ -314,8 +352,8 @@ func (m *Mix) add() {
 		mem.applied = target
 		m.sum.Add(&mem.voice)
 		mem.heardLevel = mem.level
-		if mem.gain != 1 {
-			mem.heardLevel = uint8(math.Round(min(max(float64(mem.level)-mem.gainDB, 0), codec.Silence)))
+		if gain != 1 {
+			mem.heardLevel = uint8(math.Round(min(max(float64(mem.level)-gainDB, 0), codec.Silence)))
 		}
 		m.heard = append(m.heard, mem)
 	}
@@ -333,9 +371,14 @@ func byHeardLevel(a, b *Member) int {
 	return 1
 }
 
-// Shared returns what everybody hears who is not in it, lent until the next
-// Tick; nil when nobody listens or it could not be coded.
-func (m *Mix) Shared() *codec.EncodedFrame { return m.shared.frame }
+// Shared returns what everybody in class 0 hears who is not in it, lent until
+// the next Tick; nil when nobody listens there or it could not be coded. While
+// nobody is heard it is silence, which may be marked as DTX.
+func (m *Mix) Shared() *codec.EncodedFrame { return m.classes[0].frame }
+
+// Dominant returns who has the floor: who speaks, or spoke last. nil when
+// nobody has spoken yet, or he has left.
+func (m *Mix) Dominant() *Member { return m.speaker.holder }
 
 // Heard calls f for each member in the sum of the last tick, loudest first,
 // with the level at which he is heard, until f returns false.
@@ -361,8 +404,12 @@ func (m *Mix) Close() error {
 		return nil
 	}
 	m.closed = true
-	errs := []error{m.shared.close()}
+	var errs []error
+	for i := range m.classes {
+		errs = append(errs, m.classes[i].close())
+	}
 	for _, mem := range m.members {
+		m.speaker.forget(mem)
 		if mem.out != nil {
 			m.recycle(mem.out)
 			mem.out = nil
@@ -371,6 +418,6 @@ func (m *Mix) Close() error {
 	for _, out := range m.spare {
 		errs = append(errs, out.close())
 	}
-	m.spare, m.members, m.heard = nil, nil, nil
+	m.spare, m.members, m.heard, m.active = nil, nil, nil, nil
 	return errors.Join(errs...)
 }

@@ -58,7 +58,7 @@ type table struct {
 
 func newTable(t *testing.T, maxOpen int) *table {
 	tb := &table{t: t}
-	m, err := NewMix(MixConfig{MaxOpen: maxOpen, NewEncoder: func() (codec.AudioEncoder, error) {
+	m, err := NewMix(MixConfig{MaxOpen: maxOpen, NoDTX: true, NoLevelling: true, NewEncoder: func() (codec.AudioEncoder, error) {
 		e := &fakeEncoder{id: byte(len(tb.encoders))}
 		tb.encoders = append(tb.encoders, e)
 		return e, nil

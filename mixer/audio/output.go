@@ -22,36 +22,55 @@ const (
 	returnTicksMax = 25
 )
 
-// output is one way of hearing the mix: a limiter and an encoder, whose states
-// belong together.
-type output struct {
-	enc     codec.AudioEncoder
+// hearing is one way of hearing the mix: the limiter, and what it gave.
+type hearing struct {
 	limiter Limiter
-	stream  codec.StreamID
-	frame   *codec.EncodedFrame // lent out until the next tick, or nil
 	pcm     codec.AudioFrame
-	packet  [maxPacketBytes]byte
+}
+
+// coder is an encoder and its last frame.
+type coder struct {
+	enc    codec.AudioEncoder
+	stream codec.StreamID
+	frame  *codec.EncodedFrame // lent out until the next tick, or nil
+	size   int                 // of the last packet
+	packet [maxPacketBytes]byte
+}
+
+// output is one listener's own hearing. The states of its limiter and its
+// encoder belong together.
+type output struct {
+	hearing
+	coder
+}
+
+func (m *Mix) newCoder() (coder, error) {
+	enc, err := m.config.NewEncoder()
+	if err != nil {
+		return coder{}, fmt.Errorf("audio: make encoder: %w", err)
+	}
+	return coder{enc: enc, stream: codec.NewStreamID()}, nil
 }
 
 func (m *Mix) newOutput() (*output, error) {
-	enc, err := m.config.NewEncoder()
+	c, err := m.newCoder()
 	if err != nil {
-		return nil, fmt.Errorf("audio: make encoder: %w", err)
+		return nil, err
 	}
-	return &output{enc: enc, stream: codec.NewStreamID()}, nil
+	return &output{coder: c}, nil
 }
 
 // dropFrame releases the frame of the last tick.
-func (o *output) dropFrame() {
-	if o.frame != nil {
-		o.frame.Release()
-		o.frame = nil
+func (c *coder) dropFrame() {
+	if c.frame != nil {
+		c.frame.Release()
+		c.frame = nil
 	}
 }
 
-func (o *output) close() error {
-	o.dropFrame()
-	return o.enc.Close()
+func (c *coder) close() error {
+	c.dropFrame()
+	return c.enc.Close()
 }
 
 // provide makes outputs ahead of need: as many as can be personal at once.
@@ -100,9 +119,9 @@ func (m *Mix) toPersonal(mem *Member) error {
 	m.spare = m.spare[:len(m.spare)-1]
 	mem.out = out
 	m.stats.ToPersonal++
-	out.limiter = m.shared.limiter
+	out.limiter = m.room.limiter
 	out.stream = codec.NewStreamID()
-	if err := out.enc.CopyFrom(m.shared.enc); err != nil {
+	if err := out.enc.CopyFrom(m.classes[mem.class].enc); err != nil {
 		// He gets a click, which is better than his own voice.
 		return fmt.Errorf("audio: copy encoder: %w", err)
 	}
@@ -126,26 +145,32 @@ func (m *Mix) toShared(mem *Member, quiet bool) {
 	m.stats.ToShared++
 }
 
-// encode codes what an output's limiter gave. mem is who hears it, nil for the
-// shared mix.
-func (m *Mix) encode(out *output, pts time.Duration, mem *Member) error {
+// encode codes 20 ms. mem is who hears it, nil for a shared mix.
+func (m *Mix) encode(c *coder, pcm *codec.AudioFrame, pts time.Duration, mem *Member) error {
 	m.stats.Encodes++
-	n, err := out.enc.Encode(&out.pcm, out.packet[:])
+	n, err := c.enc.Encode(pcm, c.packet[:])
 	if err != nil {
 		m.stats.EncodeErrors++
 		return fmt.Errorf("audio: encode mix: %w", err)
 	}
-	// A frame that is retained for a while should not hold the longest
-	// packet's memory, so it is made when the length is known.
-	f := codec.NewEncodedFrame(n)
-	f.Codec, f.Stream, f.PTS = codec.Opus, out.stream, pts
-	f.Data = append(f.Data, out.packet[:n]...)
-	f.Heard = f.Heard[:0]
+	c.size = n
+	f := c.publish(c.packet[:n], pts)
 	for _, other := range m.heard {
 		if other != mem && len(f.Heard) < MaxHeard {
 			f.Heard = append(f.Heard, codec.Contributor{CSRC: other.csrc, LevelDBov: other.heardLevel})
 		}
 	}
-	out.frame = f
 	return nil
+}
+
+// publish makes a packet this tick's frame.
+func (c *coder) publish(packet []byte, pts time.Duration) *codec.EncodedFrame {
+	// A frame that is retained for a while should not hold the longest
+	// packet's memory, so it is made when the length is known.
+	f := codec.NewEncodedFrame(len(packet))
+	f.Codec, f.Stream, f.PTS = codec.Opus, c.stream, pts
+	f.Data = append(f.Data, packet...)
+	f.Heard = f.Heard[:0]
+	c.frame = f
+	return f
 }
