@@ -49,6 +49,10 @@ const (
 // flightRecorder keeps the last seconds of the runtime's execution trace and
 // writes them to a file when audio ticks run late: what goroutines, threads
 // and the collector did just before, for `go tool trace`. A nil one is off.
+//
+// In a room of nine, switched on and off every four seconds on a busy machine,
+// it cost between 2% and 5% of the server's processor time [m]: too much to be
+// on while nobody asks what is wrong.
 type flightRecorder struct {
 	log      *slog.Logger
 	root     *os.Root

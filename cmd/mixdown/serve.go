@@ -20,7 +20,7 @@ type serveCmd struct {
 	Config   string        `placeholder:"FILE" help:"YAML file with these flags as keys. Flags and environment win over it."`
 	HTTP     string        `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of pages and API (${default}). Port 0 is any free one."`
 	Media    []string      `default:":8189" placeholder:"HOST:PORT" help:"UDP addresses for media, one or several (${default})."`
-	Admin    string        `default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address of /metrics and /debug/pprof (${default}); off for none."`
+	Admin    string        `default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address of /metrics, /debug/pprof and /debug/flightrecorder (${default}); off for none."`
 	Data     string        `default:"./data" type:"path" placeholder:"DIR" help:"Where recordings are kept (${default})."`
 	Drain    time.Duration `default:"10s" help:"How long to end properly after SIGTERM (${default})."`
 	Origin   []string      `placeholder:"URL" help:"Further web origins that may use the API."`
@@ -28,7 +28,7 @@ type serveCmd struct {
 	Log      string        `enum:"text,json" default:"text" help:"Form of the log on stderr: text or json."`
 	LogLevel string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 
-	FlightRecorder    bool          `help:"Keep the last seconds of the runtime's trace, for /debug/flightrecorder, and write them to a file when sound is late."`
+	FlightRecorder    bool          `help:"Keep the last seconds of the runtime's trace, for /debug/flightrecorder, and write them to a file when sound is late. Costs up to 5% more processor time."`
 	LateAfter         time.Duration `default:"40ms" help:"How late an audio tick must be for that (${default})."`
 	TraceDir          string        `type:"path" placeholder:"DIR" help:"Where these files go, the last ten of them (traces in --data)."`
 	ProfileContention bool          `help:"Fill the mutex and block profiles of /debug/pprof, which costs a little."`
