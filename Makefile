@@ -24,7 +24,7 @@ GO_DIRS := api cmd codec mixer transport web
 # A static binary needs the libraries' archives; a microphone needs dlopen,
 # which static binaries do not have. STATIC=0 gives a dynamic one with microphone.
 archive = $(wildcard $(shell $(or $(CC),cc) -print-file-name=$(1).a 2>/dev/null))
-STATIC ?= $(if $(and $(call archive,libvpx),$(call archive,libopus),$(call archive,libyuv)),1,0)
+STATIC ?= $(if $(and $(call archive,libvpx),$(call archive,libopus),$(call archive,libyuv),$(call archive,libspeexdsp)),1,0)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 ifeq ($(STATIC),1)
 BUILD_FLAGS := -tags=$(TAGS),netgo,osusergo,nomicrophone -ldflags='$(LDFLAGS) -linkmode external -extldflags "-static"'
@@ -32,7 +32,7 @@ else
 BUILD_FLAGS := -ldflags='$(LDFLAGS)'
 endif
 
-BUILD_PACKAGES := build-essential pkg-config libvpx-dev libopus-dev libyuv-dev fonts-noto-cjk fonts-noto-color-emoji fonts-dejavu-core
+BUILD_PACKAGES := build-essential pkg-config libvpx-dev libopus-dev libyuv-dev libspeexdsp-dev fonts-noto-cjk fonts-noto-color-emoji fonts-dejavu-core
 TEST_PACKAGES := ffmpeg mkvtoolnix chromium
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -44,7 +44,7 @@ run: build
 build: deps
 	@mkdir -p bin
 	go build -trimpath $(BUILD_FLAGS) -o bin/mixdown ./cmd/mixdown
-	@[ "$(STATIC)" = 1 ] || echo "bin/mixdown is linked dynamically: it needs libvpx, libopus and libyuv where it runs"
+	@[ "$(STATIC)" = 1 ] || echo "bin/mixdown is linked dynamically: it needs libvpx, libopus, libyuv and libspeexdsp where it runs"
 
 test: deps deps-test clips lint race fuzz-smoke e2e
 
