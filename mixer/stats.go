@@ -48,6 +48,12 @@ func (s *Stats) add(o Stats) {
 	s.Mix.Encodes += o.Mix.Encodes
 	s.Mix.SharedEncodes += o.Mix.SharedEncodes
 	s.Mix.Decoded += o.Mix.Decoded
+	s.Mix.Silent += o.Mix.Silent
+	s.Mix.Skipped += o.Mix.Skipped
+	s.Mix.Checked += o.Mix.Checked
+	s.Mix.Distrusted += o.Mix.Distrusted
+	s.Mix.ClassChanges += o.Mix.ClassChanges
+	s.Mix.EchoHeld += o.Mix.EchoHeld
 	s.Mix.ToPersonal += o.Mix.ToPersonal
 	s.Mix.ToShared += o.Mix.ToShared
 	s.Mix.Crowded += o.Mix.Crowded

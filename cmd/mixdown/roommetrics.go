@@ -28,6 +28,12 @@ var roomMetrics = []metric[mixer.Stats]{
 	counter("audio_decodes_total", "Opus packets decoded.", func(s *mixer.Stats) uint64 { return s.Mix.Decoded }),
 	counter("audio_to_personal_total", "Listeners given a mix of their own.", func(s *mixer.Stats) uint64 { return s.Mix.ToPersonal }),
 	counter("audio_to_shared_total", "Listeners returned to the shared mix.", func(s *mixer.Stats) uint64 { return s.Mix.ToShared }),
+	counter("audio_silent_ticks_total", "Audio ticks in which nobody was heard and nothing was coded.", func(s *mixer.Stats) uint64 { return s.Mix.Silent }),
+	counter("audio_decodes_skipped_total", "Ticks of senders who were not decoded, since they said that they are silent.", func(s *mixer.Stats) uint64 { return s.Mix.Skipped }),
+	counter("audio_levels_checked_total", "Ticks of senders who were decoded only to check the level that they tell.", func(s *mixer.Stats) uint64 { return s.Mix.Checked }),
+	counter("audio_levels_distrusted_total", "Senders whose level was not what they told.", func(s *mixer.Stats) uint64 { return s.Mix.Distrusted }),
+	counter("audio_class_changes_total", "Listeners moved to another bitrate or amount of error correction.", func(s *mixer.Stats) uint64 { return s.Mix.ClassChanges }),
+	counter("audio_echo_held_total", "Ticks of senders who were kept out of the mix because it was echo.", func(s *mixer.Stats) uint64 { return s.Mix.EchoHeld }),
 	counter("audio_crowded_ticks_total", "Ticks in which more wanted to be heard than can be.", func(s *mixer.Stats) uint64 { return s.Mix.Crowded }),
 	counter("audio_encode_errors_total", "Opus frames that could not be coded.", func(s *mixer.Stats) uint64 { return s.Mix.EncodeErrors }),
 
