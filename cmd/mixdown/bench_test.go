@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"mixdown/cmd/mixdown/internal/bench"
@@ -11,7 +12,8 @@ import (
 // not for its figures, but so that it can be relied on when they are wanted.
 func TestBenchRoom(t *testing.T) {
 	t.Setenv(beMain, "1") // for the server it starts, which is this binary
-	code, out, errs := runMain(t, "bench", "room", "--participants", "3", "--talkers", "2", "--duration", "3s", "--warmup", "2s",
+	code, out, errs := runMain(t, "bench", "room", "--participants", "3", "--talkers", "2", "--viewers", "1",
+		"--duration", "3s", "--warmup", "2s", "--latency", "3s",
 		"--impair", "loss=5%,jitter=30ms", "--impair-count", "1", "--clips", clipsDir, "--json")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
@@ -23,8 +25,8 @@ func TestBenchRoom(t *testing.T) {
 	if r.ServerCores <= 0 || r.RSSBytes <= 0 || r.Floor.Total <= 0 || r.Ratio <= 0 {
 		t.Errorf("server %v cores, %d bytes, floor %v, ratio %v: want all above 0", r.ServerCores, r.RSSBytes, r.Floor, r.Ratio)
 	}
-	if r.Healthy.Clients != 2 || r.Poor == nil || r.Poor.Clients != 1 {
-		t.Fatalf("%d healthy clients, poor ones %+v: want 2 and 1", r.Healthy.Clients, r.Poor)
+	if r.Healthy.Clients != 3 || r.Poor == nil || r.Poor.Clients != 1 {
+		t.Fatalf("%d healthy clients, poor ones %+v: want 3 and 1", r.Healthy.Clients, r.Poor)
 	}
 	if r.Healthy.FPS.Median < 5 || r.Healthy.AudioPackets.Median < 20 {
 		t.Errorf("healthy clients got %v fps, %v packets/s: want a conference", r.Healthy.FPS, r.Healthy.AudioPackets)
@@ -37,5 +39,58 @@ func TestBenchRoom(t *testing.T) {
 	}
 	if r.OwnToneBelowDB.Min < 15 {
 		t.Errorf("own tone only %.0f dB below the other's", r.OwnToneBelowDB.Min)
+	}
+	if l := r.SoundLatency; l == nil || l.Readings+l.Excused < 10 || l.Readings > 0 && (l.P50 < 5 || l.P50 > 500) {
+		t.Errorf("latency of sound %+v: want some readings that can be true", l)
+	}
+	if l := r.PictureLatency; l == nil || l.Readings+l.Excused < 30 || l.Readings > 0 && (l.P50 < 1 || l.P50 > 1000) {
+		t.Errorf("latency of pictures %+v: want some readings that can be true", l)
+	}
+	if s := r.Skew; s == nil || s.Readings+s.Excused == 0 {
+		t.Errorf("skew %+v: want some readings", s)
+	}
+	if r.OwnMarkerBelowDB.Median < 20 {
+		t.Errorf("own marker only %.0f dB below what was sent", r.OwnMarkerBelowDB.Median)
+	}
+}
+
+func TestBenchRoomUsage(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--canvas: \"1280x720\"":    {"--canvas", "1280x720"},
+		"--video: \"640x361@30\"":   {"--video", "640x361@30"},
+		"leave one of them out":     {"--audio-only", "--canvas", "640x360@30"},
+		"-1 viewers":                {"--viewers=-1"},
+		"latency 1s: want 2s":       {"--latency", "1s"},
+		"901 participants: want":    {"--participants", "901"},
+		"duration 0s: want 1s":      {"--duration", "0s"},
+		"server URL \"http://h/x\"": {"--server", "http://h/x", "--pid", "1"},
+	} {
+		code, _, errs := runMain(t, append([]string{"bench", "room"}, args...)...)
+		if code != exitUsage || !strings.Contains(errs, want) {
+			t.Errorf("%v: exit code %d, %q: want %d and %q", args, code, errs, exitUsage, want)
+		}
+	}
+}
+
+// TestBenchRoomOfSound: no picture is sent, composed, received, or waited for.
+func TestBenchRoomOfSound(t *testing.T) {
+	t.Setenv(beMain, "1")
+	code, out, errs := runMain(t, "bench", "room", "--audio-only", "--participants", "4", "--talkers", "1", "--viewers", "1",
+		"--duration", "2s", "--warmup", "1s", "--latency", "0s", "--clips", clipsDir, "--json")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	var r bench.Result
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if !r.AudioOnly || r.Healthy.FPS.Max != 0 || r.Floor.VideoDecode+r.Floor.VideoEncode != 0 || r.Floor.Total <= 0 || r.SoundLatency != nil {
+		t.Errorf("a room of sound: %+v", r)
+	}
+	if r.Healthy.Clients != 5 || r.Healthy.AudioPackets.Min < 30 {
+		t.Errorf("%d clients, %v packets/s: want 5 who hear", r.Healthy.Clients, r.Healthy.AudioPackets)
+	}
+	if v := r.Server; v == nil || v.VideoDecodes != 0 || len(v.VideoEncodes) != 0 {
+		t.Errorf("the server says of itself %+v", v)
 	}
 }

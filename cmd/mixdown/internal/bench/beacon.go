@@ -3,7 +3,10 @@ package bench
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"mixdown/codec"
 	"mixdown/mixer/layout"
@@ -25,33 +28,40 @@ func beaconDrift(i int) float64 {
 	return maxDriftPPM - 2*maxDriftPPM*float64(i)/(beaconCount-1)
 }
 
-// turns returns who sounds a marker, in order: the beacons, and in their middle,
-// where clocks are right, those who have a picture to go with it.
+// turns returns who sounds a marker, in order, nil being nobody: the beacons, and
+// in their middle, where clocks are right, those who have a picture to go with it,
+// or are watched for whether they hear themselves. These have silence before and
+// after.
 func (c *cast) turns() []*member {
 	half := len(c.beacons) / 2 // of none, when latency is not measured
 	t := append([]*member(nil), c.beacons[:half]...)
 	for _, m := range c.participants() {
-		if m.numbered {
-			t = append(t, m)
+		if m.numbered || m.reads {
+			t = append(t, nil, m)
 		}
 	}
-	return append(t, c.beacons[half:]...)
+	t = append(append(t, nil), c.beacons[half:]...)
+	return append(t, make([]*member, beaconRest)...)
 }
 
 // makeBeeps gives everybody a marker whose turn comes. Where in a packet it
 // begins is random, but the same in each run.
 func (c *cast) makeBeeps() error {
 	turns := c.turns()
-	length := time.Duration(len(turns)+beaconRest) * beaconSlot
+	length := time.Duration(len(turns)) * beaconSlot
 	rng := rand.New(rand.NewPCG(1, 0x626561636f6e))
+	var g errgroup.Group
+	g.SetLimit(runtime.NumCPU())
 	for i, m := range turns {
-		b, err := makeBeep(i, rng.IntN(codec.FrameSamples), length)
-		if err != nil {
-			return err
+		offset := rng.IntN(codec.FrameSamples)
+		if m != nil {
+			g.Go(func() (err error) {
+				m.beep, err = makeBeep(i, offset, length)
+				return err
+			})
 		}
-		m.beep = b
 	}
-	return nil
+	return g.Wait()
 }
 
 // marked is what one phase of a run gave that was looked at for markers.
@@ -92,8 +102,10 @@ func (c *cast) end(ctx context.Context, room roomURLs) (*marked, error) {
 		}
 	}
 	for _, m := range c.turns() {
-		m.audio.watch(false)
-		r.sounds[m] = m.audio.taken()
+		if m != nil {
+			m.audio.watch(false)
+			r.sounds[m] = m.audio.taken()
+		}
 	}
 	for _, m := range c.members {
 		r.got[m] = m.take()
@@ -154,12 +166,20 @@ func (r *marked) views(source layout.Canvas, count *readings) (map[*member]map[s
 	return views, nil
 }
 
-// soundLatency is what the second phase is for; skew is nil without pictures.
-func (r *marked) soundLatency(source layout.Canvas, w *witness) (latency *Latency, skew *Skew, err error) {
+// soundFigures is what the second phase is for.
+type soundFigures struct {
+	latency *Latency
+	skew    *Skew // nil without pictures
+	// ownBelow is how far one's own marker lies below what the others hear of it,
+	// in dB, for each time.
+	ownBelow []float64
+}
+
+func (r *marked) soundFigures(source layout.Canvas, w *witness) (f soundFigures, err error) {
 	var all, unread readings
 	views, err := r.views(source, &unread)
 	if err != nil {
-		return nil, nil, err
+		return f, err
 	}
 	var s Skew
 	var arrival, shown []time.Duration
@@ -169,14 +189,15 @@ func (r *marked) soundLatency(source layout.Canvas, w *witness) (latency *Latenc
 		}
 		t, err := newTimeline(got.sound)
 		if err != nil {
-			return nil, nil, err
+			return f, err
 		}
 		for m, log := range r.sounds {
 			if m == reader {
-				continue // nobody hears himself
+				f.ownBelow = append(f.ownBelow, ownMarkers(t, m.beep, log, r.until, w)...)
+				continue
 			}
 			found, missed := listen(t, m.beep, log, r.until)
-			all.missed += missed
+			all.miss(missed, w)
 			for _, h := range found {
 				all.add(h.in, h.out, w)
 			}
@@ -189,7 +210,8 @@ func (r *marked) soundLatency(source layout.Canvas, w *witness) (latency *Latenc
 	}
 	if s.Readings = len(arrival); s.Readings+s.Excused+s.Missed > 0 {
 		s.Arrival, s.Shown = skewFigures(arrival), skewFigures(shown)
-		skew = &s
+		f.skew = &s
 	}
-	return all.latency(), skew, nil
+	f.latency = all.latency()
+	return f, nil
 }

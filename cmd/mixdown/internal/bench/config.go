@@ -100,6 +100,8 @@ func (c *Config) Validate() error {
 	}
 	if (c.URL == "") != (c.PID == 0) {
 		fault("a running server needs both its URL and its process id")
+	} else if _, err := urlsOf(c.URL); err != nil {
+		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }

@@ -6,12 +6,53 @@
 // # What is believed
 //
 // Server CPU is the operating system's own account of the process (utime and
-// stime). Gaps are taken between arrivals at each client. The clients run on
-// the same machine and take CPU themselves; how much is reported. A witness
-// wakes every 5 ms beside them, and gaps that end while the witness itself was
-// late are reported apart: there the machine was late, not the server.
+// stime). Gaps are taken between arrivals at each client, less what the server
+// left out on purpose (DTX). The clients run on the same machine and take CPU
+// themselves; how much is reported. A witness wakes every 5 ms beside them, and
+// what happens while the witness itself was late is reported apart (gaps) or
+// left out and counted (latency): there the machine was late, not the server.
 //
-// Each talker sends speech and a tone of its own. What each client receives is
-// decoded afterwards, and the level of its own tone set against the others':
-// that is what "nobody hears themselves" means in numbers.
+// # A run
+//
+// Everybody joins; the first talk, each with clips of speech and a tone of their
+// own, the others send what a silent browser does (DTX and the level extension),
+// viewers nothing. Costs, gaps, frames and the latency of pictures are measured
+// in that room, for Duration. Then nobody talks any more, twenty more join who
+// sound markers in turn, and the latency of sound and the skew are measured for
+// Latency; what that costs is not counted.
+//
+// # What the latencies count
+//
+// Sound: from the instant at which a sender hands to its socket the RTP packet
+// that holds the marker's first sample, to the instant at which a client has read
+// a packet with that sample from its own. Markers are located to a sample in what
+// a decoder makes of both streams, and where the sample lies within its packet is
+// taken off at either end, so that 20 ms packets neither add nor hide anything:
+// a server that handed packets on would show 0. So there is in the figure: the
+// jitter buffer, the wait for the tick, the mix (its limiter looks 1.3 ms ahead),
+// the server's Opus encoder (6.5 ms of look-ahead, libopus'), sending, and
+// loopback. There is not: the sender's packet (20 ms) and encoder (6.5 ms), nor
+// what a client waits before it plays. To compare with a "send to playable"
+// figure that counts both codecs, add 6.5 ms. The senders' clocks drift by up to
+// 300 ppm either way, and nothing ties the phases of their packets to each other
+// or to the server.
+//
+// Pictures: from when the last packet of a sender's picture is handed to the
+// socket to when a client has the last packet of the first composed picture that
+// shows it. A number in blocks on the picture says which it is; it is read only
+// where its checksum fits, and only when the composed picture before was read,
+// too, and showed another.
+//
+// Skew: how much later than a marker of sound the picture comes that the same
+// sender took at the same instant, by its capture clock: both leave together.
+// It is told twice, as they arrive, and as a client shows them that goes by the
+// server's sender reports. Sound counts with its whole way, the sender's encoder
+// included.
+//
+// Each talker sends a tone of its own. What each talker receives is decoded
+// afterwards, and the level of the own tone set against the others': with many
+// voices that is bounded by Opus's coding noise, 45 to 55 dB down, wherever in
+// the band the tones lie. Where only a marker sounds there is no such bound: how
+// far below what he sent a sender finds his own marker in what he hears is the
+// better proof that nobody hears themselves.
 package bench

@@ -61,6 +61,18 @@ func (r *readings) add(in, out time.Duration, w *witness) {
 	r.values = append(r.values, out-in)
 }
 
+// miss enters markers that were sent and not found, unless the machine was late
+// when they should have come.
+func (r *readings) miss(in []time.Duration, w *witness) {
+	for _, in := range in {
+		if w.excuses(client.Gap{End: in + soundAfter, Length: soundAfter + soundBefore}) {
+			r.excused++
+		} else {
+			r.missed++
+		}
+	}
+}
+
 // latency sums up; nil when nothing was looked for.
 func (r *readings) latency() *Latency {
 	if len(r.values)+r.excused+r.missed == 0 {
@@ -110,8 +122,8 @@ type heard struct {
 const soundBefore, soundAfter = 20 * time.Millisecond, 600 * time.Millisecond
 
 // listen looks in what a reader heard for all markers that one sender sounded
-// before until. missed is how many were not to be found.
-func listen(t *timeline, b *beep, log []sent, until time.Duration) (found []heard, missed int) {
+// before until. missed is when those were sent that were not to be found.
+func listen(t *timeline, b *beep, log []sent, until time.Duration) (found []heard, missed []time.Duration) {
 	var captured time.Duration
 	for _, s := range log {
 		if int(s.unit) == b.input/codec.FrameSamples {
@@ -126,7 +138,7 @@ func listen(t *timeline, b *beep, log []sent, until time.Duration) (found []hear
 		at, fit := marker.FindSound(pcm, b.id)
 		p, ok := t.pieceAt(from + at)
 		if fit < marker.FoundAt || !ok {
-			missed++
+			missed = append(missed, h.in)
 			continue
 		}
 		offset := durationOf(from + at - p.at)
@@ -137,6 +149,26 @@ func listen(t *timeline, b *beep, log []sent, until time.Duration) (found []hear
 		found = append(found, h)
 	}
 	return found, missed
+}
+
+// ownMarkers returns how far below the amplitude that he sounded his marker with
+// a sender finds it in what he hears, in dB, for each time that the machine was
+// not late (the others' markers then come when they should not); where there is
+// none, noise bounds it.
+func ownMarkers(t *timeline, b *beep, log []sent, until time.Duration, w *witness) (below []float64) {
+	for _, s := range log {
+		if int(s.unit) != b.coded/codec.FrameSamples || s.at > until {
+			continue
+		}
+		in := s.at + durationOf(b.coded%codec.FrameSamples)
+		// Not until the next one's, which is of no concern here.
+		pcm, _ := t.between(in-soundBefore, in+beaconSlot-soundBefore)
+		if len(pcm) < marker.SoundSamples || w.excuses(client.Gap{End: in + 2*beaconSlot, Length: 4 * beaconSlot}) {
+			continue
+		}
+		below = append(below, 20*math.Log10(beepAmplitude/max(marker.Loudness(pcm, b.id), 1e-7)))
+	}
+	return below
 }
 
 // after returns n plus d.

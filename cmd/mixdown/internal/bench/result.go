@@ -1,15 +1,14 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"mixdown/cmd/mixdown/internal/client"
+	"mixdown/codec"
 )
 
 // Result is one measurement; its JSON is what --json prints. Times are in
@@ -52,6 +51,11 @@ type Result struct {
 	OwnToneBelowDB      MinMedian `json:"ownToneBelowDb"`
 	OwnToneAboveNoiseDB MinMedian `json:"ownToneAboveNoiseDb"`
 
+	// OwnMarkerBelowDB is how far his own marker of sound lies below what he sent,
+	// in what somebody hears who alone makes himself heard: then there is hardly
+	// any coding noise to hide it. 0 when it was not measured.
+	OwnMarkerBelowDB MinMedian `json:"ownMarkerBelowDb"`
+
 	// SoundLatency, PictureLatency and Skew are nil when they were not measured.
 	SoundLatency   *Latency `json:"soundLatency,omitempty"`
 	PictureLatency *Latency `json:"pictureLatency,omitempty"`
@@ -90,6 +94,24 @@ type Group struct {
 	FirstPictureMs MinMedian `json:"firstPictureMs"`
 	FirstSoundMs   MinMedian `json:"firstSoundMs"`
 	WidthHeight    string    `json:"size"`
+	// PerClient are figures of single clients.
+	PerClient PerClient `json:"perClient"`
+}
+
+// PerClient is what single clients got, over the measured time.
+type PerClient struct {
+	// AudioLossPercent never came; VideoLossPercent came late, by
+	// retransmission, or never.
+	AudioLossPercent MinMedian `json:"audioLossPercent"`
+	VideoLossPercent MinMedian `json:"videoLossPercent"`
+	Keyframes        MinMedian `json:"keyframes"`
+	// PLIs were sent, KeyframeRequests received.
+	PLIs             MinMedian `json:"plis"`
+	KeyframeRequests MinMedian `json:"keyframeRequests"`
+	// The kilobits per second on the way down, and up.
+	AudioKbps MinMedian `json:"audioKbps"`
+	VideoKbps MinMedian `json:"videoKbps"`
+	SentKbps  MinMedian `json:"sentKbps"`
 }
 
 // MinMedian are the least, middle and greatest of some clients' figures.
@@ -122,6 +144,8 @@ type ServerView struct {
 // perClient is one client's figures over the measured time.
 type perClient struct {
 	fps, audio, kbps         float64
+	audioKbps, sentKbps      float64
+	audioLoss, videoLoss     float64 // per cent
 	firstPicture, firstSound float64
 	audioGaps, pictureGaps   []client.Gap
 	audioLost, missing, lost uint64
@@ -147,20 +171,10 @@ func evaluate(cfg Config, members []*member, w *witness, start, end snapshot) *R
 	r.WitnessLate, worst = w.between(start.at, end.at)
 	r.WitnessWorstMs = ms(worst)
 	for i, m := range members {
-		a, b := start.clients[i], end.clients[i]
-		av, bv := a.VideoReceived, b.VideoReceived
-		c := perClient{
-			fps:          float64(bv.Frames-av.Frames) / seconds,
-			audio:        float64(b.AudioReceived.Packets-a.AudioReceived.Packets) / seconds,
-			kbps:         float64(bv.Bytes-av.Bytes) * 8 / 1000 / seconds,
-			firstPicture: ms(bv.First), firstSound: ms(b.AudioReceived.First),
-			audioGaps:   m.client.AudioGaps(start.at, end.at),
-			pictureGaps: m.client.PictureGaps(start.at, end.at),
-			audioLost:   b.AudioReceived.Lost - min(a.AudioReceived.Lost, b.AudioReceived.Lost),
-			missing:     bv.Missing - av.Missing, lost: bv.Lost - av.Lost,
-			undecodable: bv.Undecodable - av.Undecodable, keys: bv.Keyframes - av.Keyframes, plis: bv.PLIs - av.PLIs,
-			keyRequests: b.VideoSent.KeyframeRequests - a.VideoSent.KeyframeRequests,
-			width:       bv.Width, height: bv.Height,
+		c := clientFigures(start.clients[i], end.clients[i], seconds)
+		c.audioGaps = m.client.AudioGaps(start.at, end.at)
+		if !cfg.AudioOnly {
+			c.pictureGaps = m.client.PictureGaps(start.at, end.at)
 		}
 		if m.impaired {
 			r.poor = append(r.poor, c)
@@ -181,6 +195,32 @@ func evaluate(cfg Config, members []*member, w *witness, start, end snapshot) *R
 		}
 	}
 	return r
+}
+
+// clientFigures is what one client counted between two snapshots.
+func clientFigures(a, b client.Stats, seconds float64) perClient {
+	av, bv := &a.VideoReceived, &b.VideoReceived
+	aa, ba := &a.AudioReceived, &b.AudioReceived
+	rate := func(from, to uint64) float64 { return float64(to-from) / seconds }
+	kbps := func(from, to uint64) float64 { return rate(from, to) * 8 / 1000 }
+	percent := func(of, rest uint64) float64 { return 100 * float64(of) / float64(max(of+rest, 1)) }
+	c := perClient{
+		fps: rate(av.Frames, bv.Frames),
+		// What the sender left out on purpose (DTX) counts as having come.
+		audio: rate(aa.Packets, ba.Packets) + (ba.Paused-aa.Paused).Seconds()/codec.FrameDuration.Seconds()/seconds,
+		kbps:  kbps(av.Bytes, bv.Bytes), audioKbps: kbps(aa.Bytes, ba.Bytes),
+		sentKbps:     kbps(a.AudioSent.Bytes+a.VideoSent.Bytes, b.AudioSent.Bytes+b.VideoSent.Bytes),
+		firstPicture: ms(bv.First), firstSound: ms(ba.First),
+		// A packet that was counted as lost may have come late.
+		audioLost: ba.Lost - min(aa.Lost, ba.Lost),
+		missing:   bv.Missing - av.Missing, lost: bv.Lost - av.Lost,
+		undecodable: bv.Undecodable - av.Undecodable, keys: bv.Keyframes - av.Keyframes, plis: bv.PLIs - av.PLIs,
+		keyRequests: b.VideoSent.KeyframeRequests - a.VideoSent.KeyframeRequests,
+		width:       bv.Width, height: bv.Height,
+	}
+	c.audioLoss = percent(c.audioLost, ba.Packets-aa.Packets)
+	c.videoLoss = percent(c.missing, bv.Packets-av.Packets)
+	return c
 }
 
 func summarise(clients []perClient, w *witness) Group {
@@ -211,13 +251,25 @@ func summarise(clients []perClient, w *witness) Group {
 		g.Keyframes += c.keys
 		g.PLIs += c.plis
 		g.KeyframeRequests += c.keyRequests
-		g.WidthHeight = fmt.Sprintf("%dx%d", c.width, c.height)
+		if c.width > 0 {
+			g.WidthHeight = fmt.Sprintf("%dx%d", c.width, c.height)
+		}
 	}
 	g.FPS = figures(func(c perClient) float64 { return c.fps })
 	g.AudioPackets = figures(func(c perClient) float64 { return c.audio })
 	g.VideoKbps = figures(func(c perClient) float64 { return c.kbps })
 	g.FirstPictureMs = figures(func(c perClient) float64 { return c.firstPicture })
 	g.FirstSoundMs = figures(func(c perClient) float64 { return c.firstSound })
+	g.PerClient = PerClient{
+		AudioLossPercent: figures(func(c perClient) float64 { return c.audioLoss }),
+		VideoLossPercent: figures(func(c perClient) float64 { return c.videoLoss }),
+		Keyframes:        figures(func(c perClient) float64 { return float64(c.keys) }),
+		PLIs:             figures(func(c perClient) float64 { return float64(c.plis) }),
+		KeyframeRequests: figures(func(c perClient) float64 { return float64(c.keyRequests) }),
+		AudioKbps:        figures(func(c perClient) float64 { return c.audioKbps }),
+		VideoKbps:        figures(func(c perClient) float64 { return c.kbps }),
+		SentKbps:         figures(func(c perClient) float64 { return c.sentKbps }),
+	}
 	g.AudioGaps, g.Unexcused, g.PictureGaps = gaps(all), gaps(clean), gaps(pictures)
 	return g
 }
@@ -273,84 +325,3 @@ func gaps(g []client.Gap) Gaps {
 }
 
 func ms(d time.Duration) float64 { return math.Round(float64(d)/1e4) / 100 }
-
-// JSON writes the result as one object.
-func (r *Result) JSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
-}
-
-// Table writes the result for people.
-func (r *Result) Table(w io.Writer) {
-	p := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-17s%s\n", name, fmt.Sprintf(format, args...))
-	}
-	p("machine", "%s", r.Machine)
-	p("room", "%d participants, %d talking, %d viewers, %d on poor links, %.1f s; %s", r.Participants, r.Talkers, r.Viewers, r.Impaired, r.Seconds, r.pictures())
-	p("server", "%.3f cores, %.4f per participant; RSS %d MB, peak %d MB", r.ServerCores, r.CoresPerParticipant, r.RSSBytes>>20, r.PeakRSSBytes>>20)
-	p("floor", "%.3f cores (before %.3f, after %.3f): video decode %.3f, encode %.3f; audio decode %.3f, encode %.3f",
-		r.Floor.Total, r.FloorBefore.Total, r.FloorAfter.Total, r.Floor.VideoDecode, r.Floor.VideoEncode, r.Floor.AudioDecode, r.Floor.AudioEncode)
-	p("ratio", "%.2f x the floor; %.2f x the same work at a room's pace, %.3f cores", r.Ratio, r.PacedRatio, r.PacedFloor)
-	if v := r.Server; v != nil {
-		p("per second", "video decodes %.0f, encodes %s; audio decodes %.0f, encodes %.0f; %.0f key frames in all",
-			v.VideoDecodes, byTier(v.VideoEncodes), v.AudioDecodes, v.AudioEncodes, v.Keyframes)
-		p("clocks", "audio tick late p99 <= %.1f ms, video tick %.1f ms; pool %.0f%% busy, queue p99 <= %.1f ms",
-			v.AudioTickLatenessP99Ms, v.VideoTickLatenessP99Ms, v.PoolBusy*100, v.PoolQueueDelayP99Ms)
-	}
-	r.Healthy.table(p, "")
-	if r.Poor != nil {
-		r.Poor.table(p, "poor ")
-	}
-	if r.OwnToneBelowDB != (MinMedian{}) {
-		p("own tone", "%.1f dB below the others' at worst, %.1f in the middle; above the coding noise beside it by %.1f dB in the middle, %.1f at worst",
-			r.OwnToneBelowDB.Min, r.OwnToneBelowDB.Median, r.OwnToneAboveNoiseDB.Median, r.OwnToneAboveNoiseDB.Max)
-	}
-	r.latencies(p)
-	p("clients", "%.3f cores; the machine was late %d times, by %.1f ms at most", r.ClientCores, r.WitnessLate, r.WitnessWorstMs)
-}
-
-func (r *Result) pictures() string {
-	if r.AudioOnly {
-		return "no pictures"
-	}
-	return r.Video + " sent, " + r.Canvas + " composed"
-}
-
-func (r *Result) latencies(p func(name, format string, args ...any)) {
-	for _, l := range []struct {
-		name string
-		l    *Latency
-	}{{"sound", r.SoundLatency}, {"picture", r.PictureLatency}} {
-		if l.l != nil {
-			p(l.name+" latency", "p50 %.1f p95 %.1f p99 %.1f max %.1f ms; %d readings, %d left out for the machine, %d missed",
-				l.l.P50, l.l.P95, l.l.P99, l.l.Max, l.l.Readings, l.l.Excused, l.l.Missed)
-		}
-	}
-	if s := r.Skew; s != nil {
-		p("skew", "picture after sound as they come: p50 %.1f ms, p50 and p95 either way %.1f and %.1f; as shown by sender reports: %.1f, %.1f, %.1f; %d readings, %d left out, %d missed",
-			s.Arrival.P50, s.Arrival.P50Abs, s.Arrival.P95Abs, s.Shown.P50, s.Shown.P50Abs, s.Shown.P95Abs, s.Readings, s.Excused, s.Missed)
-	}
-}
-
-func (g *Group) table(p func(name, format string, args ...any), prefix string) {
-	p(prefix+"video", "%s, fps min %.2f median %.2f; %.0f kb/s; pauses p99 %.0f max %.0f ms; %d key frames, %d PLIs sent, %d received",
-		g.WidthHeight, g.FPS.Min, g.FPS.Median, g.VideoKbps.Median, g.PictureGaps.P99, g.PictureGaps.Max, g.Keyframes, g.PLIs, g.KeyframeRequests)
-	p(prefix+"packets", "video missing %d, lost for good %d, pictures useless %d; audio lost %d", g.VideoMissing, g.VideoLost, g.Undecodable, g.AudioLost)
-	p(prefix+"audio", "packets/s min %.2f median %.2f; gaps p99 %.1f p99.9 %.1f max %.1f ms (without the machine's: %.1f %.1f %.1f, %d left out)",
-		g.AudioPackets.Min, g.AudioPackets.Median, g.AudioGaps.P99, g.AudioGaps.P999, g.AudioGaps.Max,
-		g.Unexcused.P99, g.Unexcused.P999, g.Unexcused.Max, g.Excused)
-	p(prefix+"joined", "first picture after %.0f ms, first sound after %.0f ms (median)", g.FirstPictureMs.Median, g.FirstSoundMs.Median)
-}
-
-func byTier(m map[string]float64) string {
-	var parts []string
-	for tier, n := range m {
-		parts = append(parts, fmt.Sprintf("%s %.1f", tier, n))
-	}
-	slices.Sort(parts)
-	if len(parts) == 0 {
-		return "none"
-	}
-	return strings.Join(parts, " + ")
-}

@@ -193,9 +193,12 @@ func (m *measurement) markers(ctx context.Context) error {
 	}
 	m.logf("measuring latency for %v", m.cfg.Latency)
 	m.cast.begin(true)
+	begin := codec.Now() + settle
 	for i, c := range m.cast.turns() {
-		c.audio.watch(true)
-		c.audio.exchange(c.beep.clip, codec.Now()+settle+time.Duration(i)*beaconSlot)
+		if c != nil {
+			c.audio.watch(true)
+			c.audio.exchange(c.beep.clip, begin+time.Duration(i)*beaconSlot)
+		}
 	}
 	if err := wait(ctx, m.cfg.Latency+settle+soundAfter); err != nil {
 		return err
@@ -232,7 +235,8 @@ func (m *measurement) judge(r *Result) (err error) {
 	if r.PictureLatency, err = m.first.pictureLatency(m.cfg.Video, &m.witness); err != nil {
 		return err
 	}
-	r.SoundLatency, r.Skew, err = m.later.soundLatency(m.cfg.Video, &m.witness)
+	f, err := m.later.soundFigures(m.cfg.Video, &m.witness)
+	r.SoundLatency, r.Skew, r.OwnMarkerBelowDB = f.latency, f.skew, minMedian(f.ownBelow)
 	return err
 }
 

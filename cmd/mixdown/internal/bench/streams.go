@@ -88,13 +88,17 @@ func (s *streams) speech(i int) (*clip.Clip, error) {
 // perfectly silent.
 const quietNoise = 0.0003
 
-// silence returns what somebody sends who says nothing.
+// silence returns what somebody sends who says nothing: with DTX, as browsers do
+// when the answer allows it, that is three packets a second.
 func (s *streams) silence() (*clip.Clip, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.quiet == nil {
 		var err error
-		if s.quiet, err = tone.Make(tone.Spec{Noise: quietNoise, Duration: soundSeconds * time.Second}); err != nil {
+		s.quiet, err = tone.Make(tone.Spec{
+			Noise: quietNoise, Duration: soundSeconds * time.Second, Encoder: opus.EncoderConfig{DTX: true},
+		})
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -54,6 +54,9 @@ func Sound(id int) []float64 {
 // AddSound adds the marker to pcm from sample at on, with that amplitude (0..1
 // of full scale). What lies outside pcm is left out.
 func AddSound(pcm []int16, at, id int, amplitude float64) {
+	if at >= len(pcm) || at <= -SoundSamples {
+		return
+	}
 	for i, v := range Sound(id) {
 		if n := at + i; n >= 0 && n < len(pcm) {
 			pcm[n] = int16(min(max(float64(pcm[n])+math.Round(v*amplitude*32767), -32768), 32767))
@@ -75,6 +78,25 @@ func FindSound(pcm []int16, id int) (at int, fit float64) {
 	}
 	at, _ = best(decimate(fine), decimate(wave), 0, math.MaxInt)
 	return best(fine, wave, at*coarse-2*coarse, at*coarse+2*coarse+1)
+}
+
+// Loudness returns the largest amplitude (0..1 of full scale) with which the
+// marker may be anywhere in pcm: what is there of it, or what noise looks like
+// it. It takes about 7 ms per 100 ms of pcm.
+func Loudness(pcm []int16, id int) float64 {
+	wave := Sound(id)
+	energy, loudest := 0.0, 0.0
+	for _, v := range wave {
+		energy += v * v
+	}
+	for o := 0; o+len(wave) <= len(pcm); o++ {
+		sum := 0.0
+		for i, v := range wave {
+			sum += v * float64(pcm[o+i])
+		}
+		loudest = max(loudest, math.Abs(sum))
+	}
+	return loudest / energy / 32767
 }
 
 // best slides wave over signal, from offset low to below high, and returns the

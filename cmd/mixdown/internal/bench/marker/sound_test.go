@@ -120,6 +120,24 @@ func TestSoundWhereThereIsNone(t *testing.T) {
 	}
 }
 
+// TestLoudness: a faint marker is measured beneath noise ten times as loud.
+func TestLoudness(t *testing.T) {
+	pcm := quiet(9600, 3) // ten units up and down, 3e-4
+	if got := Loudness(pcm, 5); got > 4e-5 {
+		t.Errorf("in noise alone: %v: want 4e-5 at most", got)
+	}
+	for _, amplitude := range []float64{0.25, 0.01, 1e-3} {
+		marked := append([]int16(nil), pcm...)
+		AddSound(marked, 3333, 5, amplitude)
+		if got := Loudness(marked, 5); got < 0.9*amplitude || got > 1.1*amplitude {
+			t.Errorf("amplitude %v was measured as %v", amplitude, got)
+		}
+	}
+	if got := Loudness(pcm[:10], 5); got != 0 {
+		t.Errorf("in too little sound: %v", got)
+	}
+}
+
 func TestSoundAtTheEdges(t *testing.T) {
 	pcm := make([]int16, SoundSamples)
 	AddSound(pcm, -100, 1, 0.5) // cut on both sides: no panic

@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// JSON writes the result as one object.
+func (r *Result) JSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// Table writes the result for people.
+func (r *Result) Table(w io.Writer) {
+	p := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-17s%s\n", name, fmt.Sprintf(format, args...))
+	}
+	p("machine", "%s", r.Machine)
+	p("room", "%d participants, %d talking, %d viewers, %d on poor links, %.1f s; %s", r.Participants, r.Talkers, r.Viewers, r.Impaired, r.Seconds, r.pictures())
+	p("server", "%.3f cores, %.4f per participant; RSS %d MB, peak %d MB", r.ServerCores, r.CoresPerParticipant, r.RSSBytes>>20, r.PeakRSSBytes>>20)
+	p("floor", "%.3f cores (before %.3f, after %.3f): video decode %.3f, encode %.3f; audio decode %.3f, encode %.3f",
+		r.Floor.Total, r.FloorBefore.Total, r.FloorAfter.Total, r.Floor.VideoDecode, r.Floor.VideoEncode, r.Floor.AudioDecode, r.Floor.AudioEncode)
+	p("ratio", "%.2f x the floor; %.2f x the same work at a room's pace, %.3f cores", r.Ratio, r.PacedRatio, r.PacedFloor)
+	if v := r.Server; v != nil {
+		p("per second", "video decodes %.0f, encodes %s; audio decodes %.0f, encodes %.0f; %.0f key frames in all",
+			v.VideoDecodes, byTier(v.VideoEncodes), v.AudioDecodes, v.AudioEncodes, v.Keyframes)
+		p("clocks", "audio tick late p99 <= %.1f ms, video tick %.1f ms; pool %.0f%% busy, queue p99 <= %.1f ms",
+			v.AudioTickLatenessP99Ms, v.VideoTickLatenessP99Ms, v.PoolBusy*100, v.PoolQueueDelayP99Ms)
+	}
+	r.Healthy.table(p, "")
+	if r.Poor != nil {
+		r.Poor.table(p, "poor ")
+	}
+	if r.OwnToneBelowDB != (MinMedian{}) {
+		p("own tone", "%.1f dB below the others' at worst, %.1f in the middle; above the coding noise beside it by %.1f dB in the middle, %.1f at worst",
+			r.OwnToneBelowDB.Min, r.OwnToneBelowDB.Median, r.OwnToneAboveNoiseDB.Median, r.OwnToneAboveNoiseDB.Max)
+	}
+	if r.OwnMarkerBelowDB != (MinMedian{}) {
+		p("own marker", "%.1f dB below what was sent at worst, %.1f in the middle, where nobody else is heard", r.OwnMarkerBelowDB.Min, r.OwnMarkerBelowDB.Median)
+	}
+	r.latencies(p)
+	p("clients", "%.3f cores; the machine was late %d times, by %.1f ms at most", r.ClientCores, r.WitnessLate, r.WitnessWorstMs)
+}
+
+func (r *Result) pictures() string {
+	if r.AudioOnly {
+		return "no pictures"
+	}
+	return r.Video + " sent, " + r.Canvas + " composed"
+}
+
+func (r *Result) latencies(p func(name, format string, args ...any)) {
+	for _, l := range []struct {
+		name string
+		l    *Latency
+	}{{"sound", r.SoundLatency}, {"picture", r.PictureLatency}} {
+		if l.l != nil {
+			p(l.name+" latency", "p50 %.1f p95 %.1f p99 %.1f max %.1f ms; %d readings, %d left out for the machine, %d missed",
+				l.l.P50, l.l.P95, l.l.P99, l.l.Max, l.l.Readings, l.l.Excused, l.l.Missed)
+		}
+	}
+	if s := r.Skew; s != nil {
+		p("skew", "picture after sound as they come: p50 %.1f ms, p50 and p95 either way %.1f and %.1f; as shown by sender reports: %.1f, %.1f, %.1f; %d readings, %d left out, %d missed",
+			s.Arrival.P50, s.Arrival.P50Abs, s.Arrival.P95Abs, s.Shown.P50, s.Shown.P50Abs, s.Shown.P95Abs, s.Readings, s.Excused, s.Missed)
+	}
+}
+
+func (g *Group) table(p func(name, format string, args ...any), prefix string) {
+	if g.WidthHeight != "" {
+		p(prefix+"video", "%s, fps min %.2f median %.2f; pauses p99 %.0f max %.0f ms", g.WidthHeight, g.FPS.Min, g.FPS.Median, g.PictureGaps.P99, g.PictureGaps.Max)
+		p(prefix+"packets", "video missing %d, lost for good %d, pictures useless %d; audio lost %d; in all %d key frames, %d PLIs sent, %d received",
+			g.VideoMissing, g.VideoLost, g.Undecodable, g.AudioLost, g.Keyframes, g.PLIs, g.KeyframeRequests)
+	} else {
+		p(prefix+"packets", "audio lost %d", g.AudioLost)
+	}
+	p(prefix+"audio", "packets/s min %.2f median %.2f; gaps p99 %.1f p99.9 %.1f max %.1f ms (without the machine's: %.1f %.1f %.1f, %d left out)",
+		g.AudioPackets.Min, g.AudioPackets.Median, g.AudioGaps.P99, g.AudioGaps.P999, g.AudioGaps.Max,
+		g.Unexcused.P99, g.Unexcused.P999, g.Unexcused.Max, g.Excused)
+	c := &g.PerClient
+	p(prefix+"each", "median and max: loss of sound %.2f and %.2f%%, of pictures %.2f and %.2f%%; key frames %.0f and %.0f, PLIs sent %.0f and %.0f, received %.0f and %.0f; kb/s sound %.0f and %.0f, pictures %.0f and %.0f, sent %.0f and %.0f",
+		c.AudioLossPercent.Median, c.AudioLossPercent.Max, c.VideoLossPercent.Median, c.VideoLossPercent.Max, c.Keyframes.Median, c.Keyframes.Max,
+		c.PLIs.Median, c.PLIs.Max, c.KeyframeRequests.Median, c.KeyframeRequests.Max,
+		c.AudioKbps.Median, c.AudioKbps.Max, c.VideoKbps.Median, c.VideoKbps.Max, c.SentKbps.Median, c.SentKbps.Max)
+	p(prefix+"joined", "first picture after %.0f ms, first sound after %.0f ms (median)", g.FirstPictureMs.Median, g.FirstSoundMs.Median)
+}
+
+func byTier(m map[string]float64) string {
+	var parts []string
+	for tier, n := range m {
+		parts = append(parts, fmt.Sprintf("%s %.1f", tier, n))
+	}
+	slices.Sort(parts)
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, " + ")
+}
