@@ -56,7 +56,8 @@ func (p *Playout) replace(head packet, gap int64) {
 	p.count.lost.Add(1)
 	p.ring.next++
 	// FEC tells of the packet just before head.
-	if p.ring.next == head.frame.Seq && gap-int64(n) < shortest && p.hasFEC(head.frame) && !p.mayskip(head) {
+	_, quiet := p.mayskip(head)
+	if p.ring.next == head.frame.Seq && gap-int64(n) < shortest && !quiet && p.hasFEC(head.frame) {
 		p.wake()
 		buf := p.fifo.room(n)
 		if p.dec.DecodeFEC(head.frame.Data, buf) == nil {

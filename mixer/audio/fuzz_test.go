@@ -47,6 +47,9 @@ func play(t *testing.T, dec codec.AudioDecoder, packets [][]byte, in []byte) {
 		pushed               uint64
 		dst                  codec.AudioFrame
 		next                 int
+		quiet                = DecodeAlways
+		copies               bool
+		level                codec.AudioLevel
 		scale, step, pulling = time.Microsecond, codec.FrameDuration, 0
 	)
 	for len(s) > 0 && pulling < 2000 {
@@ -64,8 +67,11 @@ func play(t *testing.T, dec codec.AudioDecoder, packets [][]byte, in []byte) {
 			pts += time.Duration(s.int16()) * scale
 		case 3: // what no decoder likes
 			data = s.take(int(op & 31))
-		case 4: // the clock goes on, without a pull
-			now += time.Duration(op&31) * 10 * ms
+		case 4: // the clock goes on, without a pull; what is wanted changes
+			now += time.Duration(op&15) * 10 * ms
+			if op&16 != 0 {
+				quiet = op << 4
+			}
 			continue
 		case 5: // extremes
 			switch op & 7 {
@@ -83,13 +89,17 @@ func play(t *testing.T, dec codec.AudioDecoder, packets [][]byte, in []byte) {
 				step = time.Duration(op&31) * 2500 * time.Microsecond
 			case 6:
 				data = nil
+			case 7:
+				copies = op&8 != 0
+				level.Valid = op&16 != 0
 			}
 		default:
 			for range op & 15 {
 				now += time.Duration(op&48) * ms
 				dst[0] = 1
-				info := p.Pull(&dst, now, DecodeAlways)
-				if info.Level > codec.Silence || info.Decoded < 0 || info.Silent && dst[0] != 0 {
+				info := p.Pull(&dst, now, quiet)
+				if info.Level > codec.Silence || info.Decoded < 0 || info.Silent && dst != (codec.AudioFrame{}) ||
+					info.Skipped && (!info.Silent || info.Level < quiet) {
 					t.Fatalf("pull gave %+v", info)
 				}
 				if n := p.fifo.len(); n > fifoSamples {
@@ -103,10 +113,16 @@ func play(t *testing.T, dec codec.AudioDecoder, packets [][]byte, in []byte) {
 		f := codec.NewEncodedFrame(len(data))
 		f.Data = append(f.Data, data...)
 		f.Seq, f.PTS, f.Stream = seq, pts, stream
+		level.DBov += 37
+		f.Redundant, f.Level = copies && next%3 != 0, level
+		f.Level.DBov &= 127
 		pushed++
 		p.Push(f, now)
 	}
 	p.Pull(&dst, now, DecodeAlways)
+	if n := p.skipped.n; n > keptPackets {
+		t.Fatalf("%d packets kept", n)
+	}
 	if got := p.Stats().Packets; got != pushed {
 		t.Fatalf("%d packets counted, %d pushed", got, pushed)
 	}
@@ -173,5 +189,7 @@ var seeds = []string{
 	"\x00\xc2\x9f\x9f\x00\x00\x00\x00\x00\x00\x00\x00\xd4\x00\xcf",
 	"\x00\xc1\xa0\xc1\xa1\xc1\xa2\xc1\xa3\xc1\xa4\x40\x7f\xff\x80\x00\xcf",
 	"\x00\xc1\x63abc\x7f\xc1\xa6\x00\xc1\xad\x00\x00\x00\xcf",
+	"\x00\xc2\xaf\x00\xb7\x00\x97\x00\xc1\x00\xc1\x32\xc1\x00\xc2\x90\x00\xc1\x00\xc1\x98\x00\xc1\x00\x00\xc1\x00\xc3",
+	"\x00\xbf\x94\x00\x00\x00\xc1\xae\xc2\x00\xc1\xb5\x00\x00\xc1\x90\xc1\x00\xcf\x9f\x9f\x00\x00\x00\x00\x00\x00\x00\x00\x00\xd4\xcf",
 	"\xa5\x00\xc1\x00\x00\x00\x00\x00\x00\x00\x00\xc1\x00\x00\xff",
 }

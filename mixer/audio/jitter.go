@@ -2,6 +2,7 @@ package audio
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -39,6 +40,10 @@ const (
 	jitterLearn = 50
 	// jitterEvery is how many ticks apart the window is looked through.
 	jitterEvery = 10
+	// jitterHold is how many estimates, 3 s of them, must want less delay before
+	// there is less: what is just about rare enough to be allowed would else
+	// have the sound stretched and squeezed all the time.
+	jitterHold = 15
 	// jitterFar is where times relative to the base, in microseconds, want a
 	// new base: a quarter of an hour, or 34 days of drift at 300 ppm.
 	jitterFar = 1 << 30
@@ -67,7 +72,8 @@ type jitter struct {
 	next   int
 	low    int32 // the fastest of the window
 	target time.Duration
-	stale  bool // nothing has come for the whole window, or base is too far
+	wanted [jitterHold]time.Duration // the last estimates
+	stale  bool                      // nothing has come for the whole window, or base is too far
 
 	tickSlow, tickFast int32
 	lastSlow           int32 // of the last tick that brought something
@@ -77,6 +83,7 @@ type jitter struct {
 func (j *jitter) reset(transit time.Duration) {
 	j.base, j.ticks, j.next, j.low, j.target, j.stale = transit, 0, 0, 0, targetFirst, false
 	j.tickSlow, j.tickFast, j.lastSlow = noTransit, noTransit, noTransit
+	j.wanted = [jitterHold]time.Duration{}
 }
 
 // since returns how much slower than the fastest of the window a transit is.
@@ -159,5 +166,10 @@ func (j *jitter) estimate() {
 		// count.
 		need, first = above(min(1, n-1)), targetFirst
 	}
-	j.target = min(max(need+jitterMargin, first), targetMax)
+	copy(j.wanted[1:], j.wanted[:])
+	j.wanted[0] = min(max(need+jitterMargin, first), targetMax)
+	if n < jitterLearn {
+		clear(j.wanted[1:])
+	}
+	j.target = slices.Max(j.wanted[:])
 }

@@ -24,10 +24,10 @@ func TestPlayoutIsTransparent(t *testing.T) {
 	for _, samples := range []int{120, 240, 480, 960, 1920, 2880, 3840, 4800, 5760} {
 		l := newLink(t, loud)
 		l.samples, l.phase = samples, 7*ms
-		l.run(2 * time.Second) // after one the jitter is known
+		l.run(5 * time.Second) // after four the jitter is surely known
 		before := l.playout.Stats()
 		l.run(3 * time.Second)
-		const start = 2 * codec.SampleRate
+		const start = 5 * codec.SampleRate
 		if n := breaks(l.pcm, start); n != 0 {
 			t.Errorf("packets of %v: the sound breaks %d times", durationOf(int64(samples)), n)
 		}
@@ -37,6 +37,47 @@ func TestPlayoutIsTransparent(t *testing.T) {
 		if got := l.quantile(start/codec.FrameSamples, 1); got > 35*ms {
 			t.Errorf("packets of %v: latency %v", durationOf(int64(samples)), got)
 		}
+	}
+}
+
+// A sender who changes the length of his packets as he goes along.
+func TestPlayoutPacketSizesChange(t *testing.T) {
+	sizes := []int{960, 120, 5760, 480, 2880, 240, 1920, 960}
+	p, err := NewPlayout(PlayoutConfig{Decoder: &fakeDecoder{signal: loud}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	var pcm []int16
+	var pts, seq int64
+	for tick := range 8 * 100 {
+		now := time.Duration(tick) * codec.FrameDuration
+		for {
+			// A packet leaves when its last sample is known.
+			n := sizes[tick/100]
+			at := durationOf(pts+int64(n)) + 3*ms
+			if at > now {
+				break
+			}
+			p.Push(fakePacket(seq, pts, n), at)
+			seq, pts = seq+1, pts+int64(n)
+		}
+		var dst codec.AudioFrame
+		p.Pull(&dst, now, DecodeAlways)
+		pcm = append(pcm, dst[:]...)
+	}
+	s := p.Stats()
+	if s.Lost+s.Late+s.Duplicate+s.Corrupt+s.Restarts+s.Splices != 0 {
+		t.Errorf("%+v", s)
+	}
+	for i := range sizes {
+		// Longer packets wait for their own end: that takes a while to learn.
+		if n := breaks(pcm[(i*100+50)*codec.FrameSamples:(i+1)*100*codec.FrameSamples], 0); n > 3*overlapMost {
+			t.Errorf("packets of %d samples after %d: the sound breaks %d times", sizes[i], sizes[max(i-1, 0)], n)
+		}
+	}
+	if s.Delay > 150*ms {
+		t.Errorf("delay %v", s.Delay)
 	}
 }
 

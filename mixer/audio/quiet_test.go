@@ -122,21 +122,21 @@ func TestSkippedPacketIsPutBack(t *testing.T) {
 			return f
 		}
 		l.quiet = func(tick int) uint8 {
-			if tick >= 120 && tick < 150 || tick < 100 {
+			if tick >= 320 && tick < 350 || tick < 300 {
 				return DecodeAlways
 			}
 			return 60
 		}
-		l.run(4 * time.Second)
-		for i, info := range l.infos[110:120] {
+		l.run(8 * time.Second)
+		for i, info := range l.infos[310:320] {
 			if !info.Skipped || info.Level != 60 {
 				t.Errorf("%d samples: tick %d: %+v", samples, i, info)
 			}
 		}
-		if n := breaks(l.pcm[120*codec.FrameSamples:150*codec.FrameSamples], 0); n > 0 {
+		if n := breaks(l.pcm[320*codec.FrameSamples:350*codec.FrameSamples], 0); n > 0 {
 			t.Errorf("%d samples: %d breaks after the sound was wanted again", samples, n)
 		}
-		if a, b := l.latency[90], l.latency[199]; a != b {
+		if a, b := l.latency[290], l.latency[399]; a != b {
 			t.Errorf("%d samples: latency went from %v to %v", samples, a, b)
 		}
 	}

@@ -93,9 +93,10 @@ func (r *reorder) after(seq int64) packet {
 // drop removes p, of so many samples, before its turn; the next packet, which
 // must be there, jumps over it. The caller owns the reference.
 func (r *reorder) drop(p packet, samples int64) {
-	r.slots[slotOf(p.frame.Seq)] = packet{}
+	slot := &r.slots[slotOf(p.frame.Seq)]
+	r.slots[slotOf(p.frame.Seq+1)].jump += slot.jump + samples
+	*slot = packet{}
 	r.n--
-	r.slots[slotOf(p.frame.Seq+1)].jump += p.jump + samples
 }
 
 // jumps is how many samples all packets together jump over.

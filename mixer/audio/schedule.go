@@ -174,7 +174,7 @@ func (p *Playout) play(head packet, gap int64) {
 		p.count.lost.Add(1)
 		p.count.recovered.Add(1)
 	}
-	quiet := p.mayskip(head)
+	level, quiet := p.mayskip(head)
 	p.ring.pop(head)
 	if gap <= -shortest {
 		// Something was put in meanwhile: the delay has grown.
@@ -184,7 +184,7 @@ func (p *Playout) play(head packet, gap int64) {
 	s.slackPTS, s.played = head.pts, true
 	s.cursor = head.pts
 	s.lastDTX = len(head.frame.Data) <= 2
-	if quiet && p.skip(head.frame) {
+	if quiet && p.skip(head.frame, level) {
 		return
 	}
 	p.decode(head.frame)

@@ -57,17 +57,18 @@ func (k *skipping) forget() {
 	k.n, k.on = 0, false
 }
 
-// mayskip says whether a packet, the first of the ring, need not be decoded.
-func (p *Playout) mayskip(head packet) bool {
+// mayskip says whether a packet, the first of the ring, need not be decoded,
+// and at what level it is.
+func (p *Playout) mayskip(head packet) (level uint8, ok bool) {
 	if p.look == nil || p.skipped.quiet > codec.Silence || p.sched.fresh {
-		return false
+		return 0, false
 	}
-	level := head.frame.Level
+	says := head.frame.Level
 	if head.frame.Redundant && p.skipped.on {
 		// A copy says no level; it is as loud as its neighbours.
-		level = p.ring.at(head.frame.Seq + 1).level()
+		says = p.ring.at(head.frame.Seq + 1).level()
 	}
-	return level.Valid && level.DBov >= p.skipped.quiet
+	return says.DBov, says.Valid && says.DBov >= p.skipped.quiet
 }
 
 func (p packet) level() codec.AudioLevel {
@@ -77,8 +78,9 @@ func (p packet) level() codec.AudioLevel {
 	return p.frame.Level
 }
 
-// skip plays zeros for a packet and keeps it; false if nobody knows how many.
-func (p *Playout) skip(f *codec.EncodedFrame) bool {
+// skip plays zeros for a packet of this level and keeps it; false if nobody
+// knows how many.
+func (p *Playout) skip(f *codec.EncodedFrame, level uint8) bool {
 	n, err := p.look.Duration(f.Data)
 	if err != nil || n < shortest {
 		return false
@@ -87,11 +89,8 @@ func (p *Playout) skip(f *codec.EncodedFrame) bool {
 	if !k.on || k.tail == 0 {
 		k.loud = codec.Silence
 	}
-	k.on = true
-	if f.Level.Valid {
-		k.level = f.Level.DBov
-	}
-	k.loud = min(k.loud, k.level)
+	k.on, k.level = true, level
+	k.loud = min(k.loud, level)
 	k.keep(f)
 	p.sched.lastLen = roundUp(n)
 	p.sched.seam = false

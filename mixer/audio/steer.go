@@ -23,10 +23,10 @@ const (
 	// excessRisk is where delay is made longer even within speech; down to
 	// there a pause is waited for. Of jitterMargin 1 ms is left.
 	excessRisk = -2 * time.Millisecond
-	// Joints in speech are at least this many ticks apart: at most 24% faster
+	// Joints in speech are at least this many ticks apart: at most 36% faster
 	// when there is much to catch up, else 7%.
 	cutTicks     = 10
-	cutTicksMuch = 3
+	cutTicksMuch = 2
 	// repeatTicks is the same for longer sound: packets are late already, or
 	// about to be.
 	repeatTicks = 2
@@ -118,7 +118,7 @@ func (p *Playout) steer() (level uint8) {
 		}
 	case whole+rest >= lagMin && st.sinceJoin >= cutTicks:
 		if !p.squeeze(min(whole+rest, lagMax), jointLike) {
-			st.sinceJoin -= cutTicksMuch // looking for a joint is not free
+			st.sinceJoin -= 3 // looking for a joint is not free
 		}
 	}
 	if st.sinceJoin == 0 {
@@ -159,10 +159,10 @@ func (p *Playout) stretch(calm bool) {
 	case !calm && like < jointLike:
 		return
 	}
-	p.fifo.repeat(lag, overlap)
-	if p.skipped.on {
+	if p.skipped.all(p.fifo.len()) {
 		p.skipped.tail += lag
 	}
+	p.fifo.repeat(lag, overlap)
 	p.joined(lag)
 	p.count.stretched.Add(uint64(lag))
 }
@@ -183,8 +183,12 @@ func (p *Playout) squeeze(most int, enough float64) bool {
 
 // cut leaves out samples from the start of what waits.
 func (p *Playout) cut(samples, overlap int) {
+	clean := p.fifo.len()
+	if !p.skipped.all(clean) {
+		clean -= overlap // what is cut out fades into it
+	}
 	p.fifo.cut(samples, overlap)
-	p.skipped.limit(p.fifo.len())
+	p.skipped.limit(clean - samples)
 	p.joined(-samples)
 	p.count.squeezed.Add(uint64(samples))
 }

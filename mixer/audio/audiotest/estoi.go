@@ -210,10 +210,11 @@ func resample(x []int16) []float64 {
 		// Of x with up-1 zeros after each sample, those under the filter.
 		centre := k * down
 		first := max((centre-half+up-1)/up, 0)
-		for n := first; n < len(x) && n*up <= centre+half; n++ {
-			out[k] += float64(x[n]) / 32768 * h[centre-n*up+half]
+		acc := 0.0
+		for n, at := first, centre-first*up+half; n < len(x) && at >= 0; n, at = n+1, at-up {
+			acc += float64(x[n]) * h[at]
 		}
-		out[k] *= up / sum
+		out[k] = acc * up / sum / 32768
 	}
 	return out
 }
