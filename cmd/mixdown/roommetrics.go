@@ -80,9 +80,6 @@ var (
 	decodeTook    = desc("video_decode_seconds", "Seconds that decoding a picture and scaling it to its tile took.")
 	videoRefused  = desc("video_frames_refused_total", "Coded pictures that were not decoded, or not scaled, by reason.", "reason")
 
-	eventsRaised     = desc("events_total", "What happened in rooms, by type.", "type")
-	eventSubscribers = desc("event_subscribers", "Who follows events now.")
-
 	renditionEncoded     = desc("rendition_encoded_total", "Pictures coded.", "tier")
 	renditionKeyframes   = desc("rendition_keyframes_total", "Key frames coded, by what made them necessary; unasked ones the encoder chose.", "tier", "reason")
 	renditionKeyRequests = desc("rendition_key_requests_total", "Key frames asked for, by reason; one answers many.", "tier", "reason")
@@ -102,11 +99,6 @@ func (c roomsCollector) Describe(chan<- *prometheus.Desc) {}
 func (c roomsCollector) Collect(ch chan<- prometheus.Metric) {
 	s := c.rooms.Stats()
 	send(ch, roomMetrics, &s)
-	events := c.rooms.EventStats()
-	for i, n := range events.Raised {
-		ch <- prometheus.MustNewConstMetric(eventsRaised, prometheus.CounterValue, float64(n), mixer.EventType(i).String())
-	}
-	ch <- prometheus.MustNewConstMetric(eventSubscribers, prometheus.GaugeValue, float64(events.Subscribers))
 	for _, r := range refusals {
 		ch <- prometheus.MustNewConstMetric(videoRefused, prometheus.CounterValue, float64(r.read(&s.Sources)), r.reason)
 	}
