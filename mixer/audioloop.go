@@ -16,6 +16,8 @@ const audioTicksPerSecond = int64(time.Second / codec.FrameDuration)
 // voices is who is in a program's mix, as the audio loop knows it.
 type voices struct {
 	people []voice
+	inputs []inputVoice
+	floor  *audio.Member // who has it
 	failed time.Duration // when an encoder's failure was last logged
 }
 
@@ -25,6 +27,7 @@ type voice struct {
 	guest  bool          // heard here, but listens elsewhere
 	member *audio.Member // nil when there was no encoder for him
 	facts  *facts        // those that member was set to
+	class  int           // that it was set to
 }
 
 // audioLoop ticks all mixes of the room until ctx is done.
@@ -58,6 +61,7 @@ func (r *Room) reconcile(old, snap *snapshot) {
 		for _, u := range v.prog.voices.people {
 			leaveMix(v.prog, u)
 		}
+		v.prog.reconcileInputs(nil, r.wake)
 	}
 	for i := range snap.views {
 		v := &snap.views[i]
@@ -76,6 +80,7 @@ func (r *Room) reconcile(old, snap *snapshot) {
 			}
 		}
 		g.voices.people = stay
+		g.reconcileInputs(v.inputs, r.wake)
 		g.mix.SetOutside(len(v.sinks))
 	}
 	r.heard.pass(snap.seq)
@@ -116,6 +121,12 @@ func (r *Room) tickAudio(v *view, pts, now time.Duration) {
 		if f := u.p.facts.Load(); f != u.facts && u.member != nil {
 			r.apply(u, f)
 		}
+		if c := u.p.soundLoss.class(); c != u.class && u.member != nil {
+			u.class = c
+			if err := u.member.SetClass(c); err != nil {
+				r.log.Error("a listener changes its class", "participant", u.p.id, "error", err)
+			}
+		}
 	}
 	if err := g.mix.Tick(pts, now); err != nil && now-g.voices.failed > time.Second {
 		g.voices.failed = now
@@ -126,8 +137,12 @@ func (r *Room) tickAudio(v *view, pts, now time.Duration) {
 		if u.member == nil || u.guest {
 			continue
 		}
-		if u.p.source != nil {
-			u.p.source.speaking.Store(u.member.Speaking())
+		if s := u.p.source; s != nil {
+			s.speaking.Store(u.member.Speaking())
+			if echo := u.member.Echo(); echo != s.echo.Load() {
+				s.echo.Store(echo)
+				r.wake()
+			}
 		}
 		if f := u.member.Frame(); f != nil {
 			u.p.endpoint.Load().WriteAudio(f)
@@ -138,6 +153,16 @@ func (r *Room) tickAudio(v *view, pts, now time.Duration) {
 			s.WriteAudio(f)
 		}
 	}
+	if floor := g.mix.Dominant(); floor != g.voices.floor {
+		g.voices.floor = floor
+		csrc := uint32(0)
+		if floor != nil {
+			csrc = floor.CSRC()
+		}
+		g.floor.Store(csrc)
+		r.wake()
+	}
+	g.tickInputs(r.wake)
 	g.mixed(g.mix.Stats())
 	g.charge(cpu.Elapsed())
 }
@@ -164,6 +189,19 @@ func (r *Room) apply(v *voice, f *facts) {
 	v.member.SetGain(math.Pow(10, f.gainDB/20))
 	if err := v.member.SetListening(f.takes.Audio && !v.guest); err != nil {
 		r.log.Error("no encoder for a listener", "participant", v.p.id, "error", err)
+	}
+	// These begin anew when they are set.
+	if v.facts == nil || v.facts.noLevelling != f.noLevelling {
+		v.member.SetLevelling(!f.noLevelling)
+	}
+	if v.facts == nil || v.facts.noEchoGuard != f.noEchoGuard {
+		v.member.SetEchoDetection(!f.noEchoGuard)
+	}
+	if s := v.p.source; s != nil && !v.guest {
+		s.sound.processor = nil
+		if f.suppress {
+			s.sound.processor = s.suppressor
+		}
 	}
 	v.facts = f
 }

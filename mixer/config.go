@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"regexp"
 	"time"
 
 	"mixdown/codec"
 	"mixdown/codec/worker"
+	"mixdown/mixer/audio"
 	"mixdown/mixer/layout"
 	"mixdown/mixer/record"
 	"mixdown/mixer/video"
@@ -32,6 +34,9 @@ type Config struct {
 	Codecs Codecs
 	// Recordings keeps what is recorded; nil refuses recording.
 	Recordings *record.Store
+	// Media is the directory whose files may be played into rooms; nil is none.
+	// The caller owns it.
+	Media *os.Root
 	// Labels draws names; nil draws none.
 	Labels *video.Labeller
 	// MaxRooms defaults to 1000.
@@ -53,12 +58,22 @@ type Config struct {
 	LateAfter time.Duration
 }
 
-// Codecs makes the codecs that a room uses. All fields are required.
+// Codecs makes the codecs that a room uses. All fields but Suppressor are
+// required.
 type Codecs struct {
 	AudioDecoder func() (codec.AudioDecoder, error)
 	AudioEncoder func() (codec.AudioEncoder, error)
 	VideoDecoder func() (codec.VideoDecoder, error)
 	VideoEncoder func(codec.VideoEncoderConfig) (codec.VideoEncoder, error)
+	// Suppressor makes what takes the noise out of one person's sound; nil when
+	// there is none to be had.
+	Suppressor func() (Suppressor, error)
+}
+
+// Suppressor takes noise out of 20 ms of sound after the other, in place.
+type Suppressor interface {
+	audio.Processor
+	Close() error
 }
 
 func (c *Config) setDefaults() {
@@ -123,6 +138,10 @@ type RoomConfig struct {
 	EmptyTimeout time.Duration
 	// Locked refuses new participants.
 	Locked bool
+	// NoLevelling leaves those who join as loud as they are, NoEchoGuard lets
+	// those be heard whose loudspeakers send back what they hear. Of one
+	// participant each can be set as well.
+	NoLevelling, NoEchoGuard bool
 	// Metadata is the owner's own, at most 16 KiB, and not looked at.
 	Metadata string
 }
@@ -197,7 +216,9 @@ type RoomPatch struct {
 	MaxParticipants *int
 	EmptyTimeout    *time.Duration
 	Locked          *bool
-	Metadata        *string
+	// NoLevelling and NoEchoGuard set all participants.
+	NoLevelling, NoEchoGuard *bool
+	Metadata                 *string
 }
 
 // RoomInfo is a room as it is now.
@@ -286,6 +307,13 @@ type ParticipantPatch struct {
 	Muted *bool
 	// GainDB raises or lowers it, -40..12.
 	GainDB *float64
+	// NoLevelling leaves the participant as loud as it is.
+	NoLevelling *bool
+	// NoEchoGuard lets it be heard although it sends back what it hears.
+	NoEchoGuard *bool
+	// Suppress takes noise out of its sound, which costs some processor time
+	// and 10 ms. Most clients do so themselves.
+	Suppress *bool
 }
 
 // ParticipantInfo is a participant as it is now.
@@ -299,9 +327,12 @@ type ParticipantInfo struct {
 	AlsoTo         []GroupID
 	Joined         time.Time
 	// CSRC names the participant in mixed RTP streams; unique in the room.
-	CSRC     uint32
-	Muted    bool
-	GainDB   float64
+	CSRC                               uint32
+	Muted                              bool
+	GainDB                             float64
+	NoLevelling, NoEchoGuard, Suppress bool
+	// Echo says that the participant sends back what it hears.
+	Echo     bool
 	Limits   Limits
 	Sends    Media
 	Takes    Media

@@ -73,6 +73,9 @@ func (r *Room) deserted(g *program) bool {
 	if g == r.main || slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.facts.Load().group == g.group }) {
 		return false
 	}
+	for _, in := range g.inputs {
+		r.drop(in)
+	}
 	r.past.Lock()
 	g.counted = true
 	r.past.stats.add(g.stats())
@@ -83,4 +86,20 @@ func (r *Room) deserted(g *program) bool {
 		g.close()
 	})
 	return true
+}
+
+// followFloor notices that somebody else has the floor of a program. A file
+// that plays has nobody's floor.
+func (r *Room) followFloor(g *program) {
+	csrc := g.floor.Load()
+	id := ParticipantID("")
+	for _, p := range r.participants {
+		f := p.facts.Load()
+		if p.csrc == csrc && (f.group == g.group || slices.Contains(f.alsoTo, g.group)) {
+			id = p.id
+		}
+	}
+	if id != g.dominant() {
+		r.speakerChanged(g.group, id)
+	}
 }

@@ -58,8 +58,9 @@ type Participant struct {
 	link   atomic.Uint32 // codec.LinkState
 	closed atomic.Pointer[closing]
 
-	rtt  atomic.Int64  // nanoseconds
-	loss atomic.Uint64 // math.Float64bits
+	rtt       atomic.Int64  // nanoseconds
+	loss      atomic.Uint64 // math.Float64bits
+	soundLoss lossClass
 
 	cost costMeter // observed by the control loop
 
@@ -81,9 +82,11 @@ type facts struct {
 	alsoTo []GroupID // never changed in place
 	muted  bool
 	gainDB float64
-	sends  Media
-	takes  Media
-	tier   video.Tier
+	// How the participant's sound is treated, and what was found out about it.
+	noLevelling, noEchoGuard, suppress, echo bool
+	sends                                    Media
+	takes                                    Media
+	tier                                     video.Tier
 }
 
 // attachment is the connection and what goes over it.
@@ -116,6 +119,7 @@ func (p *Participant) Info() ParticipantInfo {
 	info := ParticipantInfo{
 		ID: p.id, Identity: p.identity, Name: f.name, Kind: p.kind, Role: p.role,
 		State: f.state, Group: f.group, AlsoTo: f.alsoTo, Joined: p.joined, CSRC: p.csrc, Muted: f.muted, GainDB: f.gainDB,
+		NoLevelling: f.noLevelling, NoEchoGuard: f.noEchoGuard, Suppress: f.suppress, Echo: f.echo,
 		Limits: p.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,
 		RTT:          time.Duration(p.rtt.Load()),
 		LossFraction: math.Float64frombits(p.loss.Load()),
@@ -183,6 +187,10 @@ func (p *Participant) Feedback(fb codec.Feedback) {
 	if fb.Report {
 		p.rtt.Store(int64(fb.RTT))
 		p.loss.Store(math.Float64bits(fb.LossFraction))
+	}
+	if fb.AudioReport {
+		p.rtt.Store(int64(fb.RTT))
+		p.soundLoss.report(fb.AudioLossFraction)
 	}
 	if fb.KeyframeWanted {
 		if r := p.watching.Load(); r != nil {

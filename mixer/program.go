@@ -24,8 +24,10 @@ type program struct {
 	group GroupID // "" is the main program
 
 	mix      *audio.Mix
-	voices   voices       // the audio loop's own
-	soundCPU atomic.Int64 // nanoseconds of processor time in audio ticks
+	voices   voices        // the audio loop's own
+	inputs   []*Input      // the control loop's own; replaced, never changed
+	floor    atomic.Uint32 // the csrc of who has it, by the audio loop; 0 is nobody
+	soundCPU atomic.Int64  // nanoseconds of processor time in audio ticks
 
 	canvas     layout.Canvas
 	compositor *video.Compositor
@@ -74,7 +76,7 @@ func newProgram(cfg Config, rc RoomConfig, group GroupID, frames *codec.VideoPoo
 		g.renditions = append(g.renditions, rendition)
 	}
 	// Last, because it owns C memory from the start.
-	g.mix, err = audio.NewMix(audio.MixConfig{NewEncoder: cfg.Codecs.AudioEncoder})
+	g.mix, err = audio.NewMix(audio.MixConfig{NewEncoder: cfg.Codecs.AudioEncoder, Classes: audioClasses})
 	return g, err
 }
 

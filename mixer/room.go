@@ -78,12 +78,13 @@ type view struct {
 	prog    *program
 	members []*Participant
 	guests  []*Participant // members of other programs who are heard here too
-	sinks   []Sink         // outside listeners: recorders
+	inputs  []*Input
+	sinks   []Sink // outside listeners: recorders
 }
 
 func (v *view) equal(o *view) bool {
 	return v.prog == o.prog && slices.Equal(v.members, o.members) && slices.Equal(v.guests, o.guests) &&
-		slices.Equal(v.sinks, o.sinks)
+		slices.Equal(v.inputs, o.inputs) && slices.Equal(v.sinks, o.sinks)
 }
 
 // errRoomEnded is what a command gets that comes too late.
@@ -183,6 +184,11 @@ func (r *Room) run() {
 	for len(r.participants) > 0 {
 		r.remove(r.participants[0], errRoomEnded)
 	}
+	for _, g := range r.programs {
+		for _, in := range g.inputs {
+			r.drop(in)
+		}
+	}
 	r.publish()
 	r.leaving.Wait()
 	stopLoops()
@@ -236,6 +242,10 @@ func (r *Room) sweep() {
 		}
 		r.follow(p)
 	}
+	r.sweepInputs()
+	for _, g := range r.programs {
+		r.followFloor(g)
+	}
 	if rec := r.recording; rec != nil && rec.recorder.Status().State.Final() {
 		r.endRecording()
 	}
@@ -254,6 +264,12 @@ func (r *Room) follow(p *Participant) {
 		state = StateActive
 	case codec.LinkLost:
 		state = StateReconnecting
+	}
+	if p.source != nil {
+		if echo := p.source.echo.Load(); echo != f.echo {
+			r.log.Info("participant sends back what it hears", "participant", p.id, "echo", echo)
+			p.change(func(f *facts) { f.echo = echo })
+		}
 	}
 	if state == f.state {
 		return
@@ -348,7 +364,7 @@ func (r *Room) publishViews() {
 	next := &snapshot{seq: 1}
 	r.programs = slices.DeleteFunc(r.programs, r.deserted)
 	for _, g := range r.programs {
-		v := view{prog: g}
+		v := view{prog: g, inputs: g.inputs}
 		for _, p := range r.participants {
 			f := p.facts.Load()
 			switch {
@@ -392,11 +408,19 @@ func (r *Room) Update(ctx context.Context, patch RoomPatch) (RoomInfo, error) {
 		set(&rc.MaxParticipants, patch.MaxParticipants)
 		set(&rc.EmptyTimeout, patch.EmptyTimeout)
 		set(&rc.Locked, patch.Locked)
+		set(&rc.NoLevelling, patch.NoLevelling)
+		set(&rc.NoEchoGuard, patch.NoEchoGuard)
 		set(&rc.Metadata, patch.Metadata)
 		if err := rc.validate(op); err != nil {
 			return err
 		}
 		r.room = rc
+		for _, p := range r.participants {
+			p.change(func(f *facts) {
+				set(&f.noLevelling, patch.NoLevelling)
+				set(&f.noEchoGuard, patch.NoEchoGuard)
+			})
+		}
 		return nil
 	})
 	return r.Info(), err

@@ -36,6 +36,7 @@ func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) 
 		}
 	}
 	err := r.do(ctx, op, func() error {
+		p.change(func(f *facts) { f.noLevelling, f.noEchoGuard = r.room.NoLevelling, r.room.NoEchoGuard })
 		switch {
 		case r.draining():
 			return &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Err: ErrDraining}
@@ -101,11 +102,15 @@ func (r *Room) newPicture(p *Participant, id codec.SourceID) (*video.Source, err
 	return picture, nil
 }
 
-// newCSRC returns an identifier that nobody in the room has. Zero means none.
+// newCSRC returns an identifier that nothing in the room has. Zero means none.
 func (r *Room) newCSRC() uint32 {
 	for {
 		csrc := rand.Uint32()
-		if csrc != 0 && !slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.csrc == csrc }) {
+		taken := csrc == 0 || slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.csrc == csrc })
+		for _, g := range r.programs {
+			taken = taken || slices.ContainsFunc(g.inputs, func(in *Input) bool { return in.csrc == csrc })
+		}
+		if !taken {
 			return csrc
 		}
 	}
@@ -166,6 +171,11 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 		if err != nil {
 			return err
 		}
+		if patch.Suppress != nil && *patch.Suppress {
+			if err := r.provideSuppressor(p); err != nil {
+				return &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Participant: id, Err: err}
+			}
+		}
 		if patch.AlsoTo != nil {
 			for i, to := range *patch.AlsoTo {
 				if !slices.ContainsFunc(r.programs, func(g *program) bool { return g.group == to }) {
@@ -188,6 +198,9 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 			set(&f.name, patch.Name)
 			set(&f.muted, patch.Muted)
 			set(&f.gainDB, patch.GainDB)
+			set(&f.noLevelling, patch.NoLevelling)
+			set(&f.noEchoGuard, patch.NoEchoGuard)
+			set(&f.suppress, patch.Suppress)
 		})
 		info = p.Info()
 		return nil
@@ -207,4 +220,22 @@ func (r *Room) Remove(ctx context.Context, id ParticipantID, reason error) error
 		r.remove(p, reason)
 		return nil
 	})
+}
+
+// ErrNoSuppressor refuses noise suppression.
+var ErrNoSuppressor = errors.New("this server has no noise suppression")
+
+// provideSuppressor makes what takes the noise out of p's sound.
+func (r *Room) provideSuppressor(p *Participant) error {
+	switch {
+	case r.cfg.Codecs.Suppressor == nil:
+		return ErrNoSuppressor
+	case p.source == nil || p.source.suppressor != nil:
+		return nil
+	}
+	s, err := r.cfg.Codecs.Suppressor()
+	if err == nil {
+		p.source.suppressor = s
+	}
+	return err
 }

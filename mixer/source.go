@@ -18,13 +18,17 @@ const screenTimeout = 5 * time.Second
 // and up to two pictures. It knows nothing of participants, so that files and
 // links to other servers can be sources as well.
 type source struct {
-	playout  *audio.Playout
-	sound    sharedSound // the playout, for the audio loop
-	pictures [codec.NumSources]*video.Source
+	playout *audio.Playout
+	sound   sharedSound // the playout, for the audio loop
+	// suppressor is made when it is first asked for, by the control loop, which
+	// tells the audio loop by facts.suppress.
+	suppressor Suppressor
+	pictures   [codec.NumSources]*video.Source
 	// lastPicture is when each picture last came, on the process's clock; 0 is
 	// never.
 	lastPicture [codec.NumSources]atomic.Int64
 	speaking    atomic.Bool
+	echo        atomic.Bool // sends back what it is sent; by the audio loop
 	// soundCPU is the source's share of the processor time of audio ticks, in
 	// nanoseconds.
 	soundCPU atomic.Int64
@@ -54,6 +58,9 @@ func (s *source) close() {
 		p.Close()
 	}
 	s.playout.Close()
+	if s.suppressor != nil {
+		s.suppressor.Close()
+	}
 }
 
 // sharedSound lets several mixes pull from one playout, in one tick the same
@@ -61,6 +68,8 @@ func (s *source) close() {
 // audio loop.
 type sharedSound struct {
 	from *audio.Playout
+	// processor, when set, changes what was decoded.
+	processor audio.Processor
 	// mixes is in how many it is. In one alone it costs nothing.
 	mixes  int
 	pulled bool
@@ -73,13 +82,24 @@ type sharedSound struct {
 func (s *sharedSound) Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8) audio.Info {
 	if s.mixes < 2 {
 		s.pulled = false
-		return s.from.Pull(dst, now, quiet)
+		return s.process(dst, s.from.Pull(dst, now, quiet))
 	}
 	if !s.pulled || s.at != now {
 		// What is too quiet for one mix may be wanted by the other: decode all.
-		s.info = s.from.Pull(&s.frame, now, codec.Silence+1)
+		s.info = s.process(&s.frame, s.from.Pull(&s.frame, now, audio.DecodeAlways))
 		s.pulled, s.at = true, now
 	}
 	*dst = s.frame
 	return s.info
+}
+
+// process changes what was decoded, if somebody asked for it. What was not
+// decoded is not changed either: it will not be heard.
+func (s *sharedSound) process(pcm *codec.AudioFrame, info audio.Info) audio.Info {
+	if s.processor != nil && !info.Skipped {
+		s.processor.Process(pcm)
+		info.Level = audio.Level(pcm[:])
+		info.Silent = info.Silent && info.Level == codec.Silence
+	}
+	return info
 }

@@ -1,0 +1,55 @@
+package mixer
+
+import (
+	"math"
+	"sync/atomic"
+
+	"mixdown/mixer/audio"
+)
+
+// audioClasses are the rates at which a mix is coded: one for clean links, one
+// with forward error correction for links that lose a little, one with more of
+// both. The rate grows because correction takes its share of it. Each that has
+// listeners costs an encode.
+var audioClasses = []audio.Class{
+	{BitrateBps: 32_000},
+	{BitrateBps: 40_000, PacketLossPercent: 8},
+	{BitrateBps: 48_000, PacketLossPercent: 20},
+}
+
+// From classUp[i] on, somebody in class i goes one up; below classDown[i]
+// somebody in class i+1 goes one down. Single packets that are lost now and
+// then are concealed well enough.
+var (
+	classUp   = [...]float64{0.02, 0.08}
+	classDown = [...]float64{0.005, 0.04}
+)
+
+// lossMemory weighs a new report: those of the last three or so count.
+const lossMemory = 0.3
+
+// lossClass chooses a class by the loss that a client reports of its sound.
+// Safe for concurrent use.
+type lossClass struct {
+	loss atomic.Uint64 // math.Float64bits of the mean
+	at   atomic.Int32
+}
+
+// class is the class to be in.
+func (c *lossClass) class() int { return int(c.at.Load()) }
+
+// report takes a fraction, 0..1. Reports come one at a time.
+func (c *lossClass) report(fraction float64) {
+	if !(fraction >= 0 && fraction <= 1) {
+		return
+	}
+	loss := math.Float64frombits(c.loss.Load())
+	loss += lossMemory * (fraction - loss)
+	c.loss.Store(math.Float64bits(loss))
+	switch now := c.at.Load(); {
+	case int(now) < len(classUp) && loss >= classUp[now]:
+		c.at.Store(now + 1)
+	case now > 0 && loss < classDown[now-1]:
+		c.at.Store(now - 1)
+	}
+}
