@@ -104,8 +104,14 @@ type pacer struct {
 	audioSent sentCounts
 	videoSent sentCounts
 
-	silent  bool // the last sound was marked DTX
-	paused  bool // and was not sent
+	silent bool // the last sound was marked DTX
+	paused bool // and was not sent
+	// held is the last sound that was not sent, or nil. Decoders that bridged a
+	// pause by themselves make the next packet up to 14 dB too faint (libopus
+	// dampens what follows a gap). Sent right before it, a packet of silence
+	// takes that upon itself; it still comes in time to be played in its place
+	// where the receiver keeps 20 ms in store.
+	held    *codec.EncodedFrame
 	audioQ  ringQueue[queued]
 	videoQ  ringQueue[queued]
 	repairQ ringQueue[uint16]
@@ -192,12 +198,24 @@ func (p *pacer) pushAudio(f *codec.EncodedFrame, now time.Duration) bool {
 		if p.silent {
 			p.paused = true
 			p.stats.AudioSilent++
+			p.unhold()
+			p.held = f.Retain()
 			return false
 		}
 		p.silent = true // the first one says so
 	} else {
 		p.silent = false
+		if p.held != nil && len(f.Heard) > 0 {
+			p.stats.AudioSilent--
+			p.queueAudio(p.held, now)
+		}
 	}
+	p.unhold()
+	p.queueAudio(f, now)
+	return true
+}
+
+func (p *pacer) queueAudio(f *codec.EncodedFrame, now time.Duration) {
 	if p.audioQ.full() {
 		old, _ := p.audioQ.pop()
 		old.frame.Release()
@@ -205,7 +223,14 @@ func (p *pacer) pushAudio(f *codec.EncodedFrame, now time.Duration) bool {
 	}
 	p.audioQ.push(queued{frame: f.Retain(), since: now, spurt: p.paused})
 	p.paused = false
-	return true
+}
+
+// unhold gives back the sound that was held.
+func (p *pacer) unhold() {
+	if p.held != nil {
+		p.held.Release()
+		p.held = nil
+	}
 }
 
 // pushVideo queues one frame, or says why not. f is lent.
@@ -431,6 +456,7 @@ func (p *pacer) nextVideo(pkt *outPacket, now time.Duration) bool {
 
 // close releases every frame that is held. The pacer must not be used on.
 func (p *pacer) close() {
+	p.unhold()
 	for p.audioQ.len() > 0 {
 		q, _ := p.audioQ.pop()
 		q.frame.Release()

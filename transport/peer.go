@@ -115,9 +115,9 @@ type PeerStats struct {
 // already the oldest is dropped and counted. Before the client has connected
 // nothing is kept.
 //
-// Of frames in a row that are marked DTX only the first is sent: it tells the
-// client's decoder that silence begins. A client whose offer says usedtx=0 gets
-// all of them.
+// Of frames in a row that are marked DTX only the first is sent, which tells the
+// client's decoder that silence begins, and the last, right before the next in
+// which somebody is heard. A client whose offer says usedtx=0 gets all of them.
 func (p *Peer) WriteAudio(f *codec.EncodedFrame) {
 	if !p.connected.Load() {
 		return
