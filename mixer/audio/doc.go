@@ -2,8 +2,8 @@
 // each sender's packets into an even flow of 20 ms frames, decides who is
 // heard, adds them up, and codes what each listener gets.
 //
-//	packets -> Playout -> Gate -> Bus (exact sum) -+-> Limiter -> shared encoder   -> all who are silent
-//	                                               +-> minus own -> Limiter -> own -> each who is heard
+//	packets -> Playout -> Processor -> Gate -> level -> Bus (exact sum) -+-> Limiter -> encoder of a class -> all who are silent
+//	                                                                     +-> minus own -> Limiter -> own   -> each who is heard
 //
 // [Playout] is the jitter buffer of one sender. A reader pushes packets as they
 // come; the tick pulls 20 ms, always. [Mix] is the audio half of one program: a
@@ -23,6 +23,44 @@
 // quiet, or for half a second, by which time the two encoders agree but for
 // coding noise.
 //
+// # What is not paid for
+//
+// A sender who says that he is silent (RFC 6464) is not decoded: [Mix.Tick]
+// tells his source from which level down his gate stays shut whatever comes. Of
+// the muted nothing is decoded, and of more people than can be heard only those
+// who are; who gets a place is decoded one tick before he is let in. What
+// senders say is checked now and then, since one who always says "silence"
+// would never be heard.
+//
+// Listeners are in a few classes ([MixConfig.Classes]); a class that somebody
+// listens in costs one encode, and one that is used again goes on as a copy of
+// another. While nobody is heard nothing is coded: frames are marked
+// [codec.EncodedFrame.DTX], the first of them the single byte that tells a
+// decoder of the pause, the rest the last silent packet again, for those who
+// need one for each tick and for sending it right before the next word. Each
+// 400 ms silence is coded once. All encoders rest in the same ticks, so what is
+// copied from one is as exact as ever.
+//
+// # Loudness
+//
+// Speakers are brought towards -21 dBov while they speak, by up to 12 dB and by
+// a few dB a second ([Member.SetLevelling]); the gain is part of a voice before
+// the sum, so mix-minus stays exact. A voice within 2 dB of that passes bit by
+// bit, and noise is not raised. Of more than [MixConfig.MaxOpen] voices the
+// loudest are heard, by a loudness that is slower than words.
+//
+// # Who speaks
+//
+// [Mix.Dominant] is who spoke last for long enough to be taken for a speaker,
+// which takes him 0.5 to 0.9 s; coughs, keys and a "yes" are over before that.
+// Of two who go on at once the first keeps it.
+//
+// # Echo
+//
+// Who wants to be heard is compared with what he was sent ([EchoDetector]). If
+// that is what he sends back, his gate stays shut but for what is clearly
+// louder than the echo.
+//
 // # Purity
 //
 // Nothing here has a goroutine, a clock, a logger or I/O. Time is an argument:
@@ -34,5 +72,6 @@
 // # Levels
 //
 // Loudness is in dBov as RFC 6464 has it: 0 is the loudest that fits, 127 means
-// -127 dBov, digital silence.
+// -127 dBov, digital silence. A member's level is that of his sound where it was
+// decoded, and what his packets say where it was not.
 package audio

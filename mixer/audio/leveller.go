@@ -1,6 +1,10 @@
 package audio
 
-import "math"
+import (
+	"math"
+
+	"mixdown/codec"
+)
 
 const (
 	// levelTarget is the loudness of speech that speakers are brought to, in
@@ -52,12 +56,15 @@ type leveller struct {
 
 // pause takes a tick that is not speech, in dBov.
 func (l *leveller) pause(dBov float64) {
-	dBov = max(dBov, floorLowest)
 	if l.pauses == 0 {
-		l.noise = dBov
+		l.noise = max(dBov, floorLowest)
 	}
 	l.pauses = min(l.pauses+1, levelNoiseTicks)
-	l.noise += levelNoiseMemory * (dBov - l.noise)
+	if dBov > -codec.Silence {
+		// Digital silence is a device that is off or a sender's DTX, and tells
+		// nothing of the noise under his voice.
+		l.noise += levelNoiseMemory * (max(dBov, floorLowest) - l.noise)
+	}
 }
 
 // speech takes a tick of speech, in dBov, and reports whether the gain changed.

@@ -10,13 +10,17 @@ import (
 // calls silent is decoded all the same.
 type trust struct {
 	unheard   uint16 // ticks in a row that were not decoded
+	doublings uint8  // of trustTicks, by checks that found nothing
 	surprises uint8  // times in a row that the sound was louder than told
 	none      bool
 }
 
 const (
-	// trustTicks is how often that is: each 5 s, which is one decode in 256.
-	trustTicks = 256
+	// trustTicks is when that is done first: after 5 s. Each time that nothing
+	// is found it takes twice as long, up to 20 s: a check is three decodes, and
+	// of hundreds who are silent that must be next to nothing.
+	trustTicks     = 256
+	trustDoublings = 2
 	// trustSurprises in a row are a sender who does not tell the truth. One may
 	// be speech that began in that very tick.
 	trustSurprises = 2
@@ -26,6 +30,9 @@ const (
 	wantNothing uint8 = 0
 )
 
+// due says that the next sound is to be decoded to see what it is.
+func (t *trust) due() bool { return t.unheard >= trustTicks<<t.doublings }
+
 // quiet says from which level down the member's next sound need not be decoded.
 func (mem *Member) quiet() uint8 {
 	switch {
@@ -33,7 +40,7 @@ func (mem *Member) quiet() uint8 {
 		return DecodeAlways
 	case mem.muted || mem.gain == 0:
 		return wantNothing
-	case mem.trust.unheard >= trustTicks:
+	case mem.trust.due():
 		return DecodeAlways
 	case mem.gate.hold > 0 && !mem.echo:
 		// He wants to be heard and had no place: who is louder is told by the
@@ -92,16 +99,18 @@ func (m *Mix) check(mem *Member, quiet uint8, info Info) {
 	t := &mem.trust
 	switch {
 	case info.Skipped:
-		t.unheard = min(t.unheard+1, trustTicks)
+		t.unheard = min(t.unheard+1, trustTicks<<trustDoublings)
 	case quiet != DecodeAlways && info.Decoded > 0:
 		// He told that there was something: he tells his levels.
 		t.unheard, t.surprises = 0, 0
-	case quiet == DecodeAlways && t.unheard == trustTicks && info.Decoded > 0:
+	case quiet == DecodeAlways && t.due() && info.Decoded > 0:
 		t.unheard = 0
 		m.stats.Checked++
 		if !mem.wants || mem.level < info.Level+trustGapDB {
+			t.doublings = min(t.doublings+1, trustDoublings)
 			return
 		}
+		t.doublings = 0
 		if t.surprises++; t.surprises == trustSurprises {
 			t.none = true
 			m.stats.Distrusted++
