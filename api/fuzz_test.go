@@ -151,7 +151,7 @@ func mangle(rng *rand.Rand, s string) string {
 
 // The committed corpus is read by go test; this one says that it is there.
 func TestCorpusIsThere(t *testing.T) {
-	for _, name := range []string{"FuzzJoinSDP", "FuzzRoomJSON"} {
+	for _, name := range []string{"FuzzJoinSDP", "FuzzRoomJSON", "FuzzLastEventID"} {
 		files, err := filepath.Glob(filepath.Join("testdata", "fuzz", name, "*"))
 		must(t, err)
 		if len(files) < 5 {

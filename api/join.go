@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -209,16 +207,7 @@ func joinRequest(rawQuery string) (req mixer.JoinRequest, err error) {
 	if req.Name, detail = cleanName(query.Get("name")); detail != "" {
 		faults = append(faults, Fault{Parameter: "name", Detail: detail})
 	}
-	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if !slices.Contains(joinParameters, name) {
-			faults = append(faults, Fault{Parameter: clip(name), Detail: "unknown; known are " + strings.Join(joinParameters, ", ")})
-		} else if len(query[name]) > 1 {
-			faults = append(faults, Fault{Parameter: name, Detail: "given more than once"})
-		}
-		if len(faults) >= maxFaults {
-			break
-		}
-	}
+	faults = append(faults, strangers(query, joinParameters...)...)
 	if len(faults) > 0 {
 		return mixer.JoinRequest{}, invalid("", faults...)
 	}

@@ -283,7 +283,7 @@ func TestGoneIsBounded(t *testing.T) {
 	must(t, err)
 	var secrets []string
 	for range maxGone + 10 {
-		x := &session{Participant: p, registry: f.sessions}
+		x := &session{Participant: p, registry: f.sessions, done: make(chan struct{})}
 		secrets = append(secrets, f.sessions.publish(x, ""))
 		f.sessions.end(x, transport.ErrVanished)
 	}

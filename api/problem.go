@@ -94,6 +94,7 @@ var (
 	timeout         = kind{code: "timeout", status: 408, title: "The body took too long to come"}
 	badRange        = kind{code: "bad-range", status: 416, title: "The file does not have the bytes that were asked for"}
 	tooMany         = kind{code: "too-many-joins", status: 429, title: "Too many joins from one address", retryAfter: 1}
+	tooManyStreams  = kind{code: "too-many-streams", status: 429, title: "Too many streams of events to one address", retryAfter: 10}
 	draining        = kind{code: "draining", status: 503, title: "The server is shutting down", retryAfter: 5}
 	overloaded      = kind{code: "overloaded", status: 503, title: "The server has no room for more", retryAfter: 10}
 	kicked          = kind{code: "kicked", status: 410, title: "The participant was removed"}
@@ -139,7 +140,7 @@ var byReason = []struct {
 func kinds() []kind {
 	all := []kind{badJSON, badRequest, badSDP, noUsableCodec, locked, foreignPage, full, roomExists,
 		recordingActive, noRoom, noParticipant, noRecording, noSession, noRoute, noMethod,
-		tooLarge, wrongType, timeout, badRange, tooMany, draining, overloaded, kicked, roomClosed, drained, vanished}
+		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, draining, overloaded, kicked, roomClosed, drained, vanished}
 	for _, k := range byKind {
 		if k.code != overloaded.code {
 			all = append(all, k)

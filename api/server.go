@@ -45,6 +45,10 @@ type Config struct {
 	// answer and their first media key; negative is no limit. Defaults to
 	// 5, and to 200 without an Authorizer.
 	MaxHalfOpen int
+	// MaxStreams is how many clients may be told of events at one time, and
+	// MaxStreamsPerAddress how many of one address; negative is no limit.
+	// Default to 4096 and 100, and without an Authorizer to 2000 per address.
+	MaxStreams, MaxStreamsPerAddress int
 	// Pages serves what is not the API's, for GET and HEAD; nil is nothing.
 	Pages http.Handler
 	// Metrics registers the counters; nil counts nothing.
@@ -57,16 +61,22 @@ func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	joins, halfOpen := 10, 5
+	joins, halfOpen, streams := 10, 5, 100
 	if c.Authorizer == nil {
 		c.Authorizer = Keyless{Origins: c.Origins}
-		joins, halfOpen = 100, 200
+		joins, halfOpen, streams = 100, 200, 2000
 	}
 	if c.JoinsPerSecond == 0 {
 		c.JoinsPerSecond = joins
 	}
 	if c.MaxHalfOpen == 0 {
 		c.MaxHalfOpen = halfOpen
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 4096
+	}
+	if c.MaxStreamsPerAddress == 0 {
+		c.MaxStreamsPerAddress = streams
 	}
 	if c.Version == "" {
 		c.Version = "dev"
@@ -103,6 +113,7 @@ type Server struct {
 	recordings Recordings
 	authorizer Authorizer
 	sessions   *sessions
+	streams    *streams
 	metrics    *metrics
 	pages      http.Handler
 	draining   atomic.Bool
@@ -126,7 +137,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.sessions = newSessions(cfg.MaxHalfOpen, &s.draining)
 	var err error
-	if s.metrics, err = newMetrics(cfg.Metrics, s.sessions); err != nil {
+	s.streams = newStreams(cfg.MaxStreams, cfg.MaxStreamsPerAddress)
+	if s.metrics, err = newMetrics(cfg.Metrics, s.sessions, eventMetrics{s.rooms, s.streams}); err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
 
@@ -165,9 +177,12 @@ func originListed(origins []string, origin string) bool {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Drain refuses joins and fails /readyz from now on. Sessions go on until
-// their rooms end; they then answer 410 drained.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain refuses joins and fails /readyz from now on, and ends streams of
+// events. Sessions go on until their rooms end; they then answer 410 drained.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.streams.end()
+}
 
 // HTTPServer returns a server for h with the limits that this surface was made
 // for. There is no WriteTimeout, since downloads may take long; answers have
@@ -196,6 +211,7 @@ func (s *Server) routes(cfg Config) {
 	s.roomRoutes()
 	s.participantRoutes()
 	s.recordingRoutes()
+	s.eventRoutes()
 	s.documentRoutes()
 }
 

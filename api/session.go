@@ -43,6 +43,7 @@ type session struct {
 	halfOpen atomic.Bool
 	// reason is why the server ends it; nil while it does not.
 	reason atomic.Pointer[kind]
+	done   chan struct{} // closed when it has ended
 
 	// Guarded by registry.mu.
 	key   secretKey
@@ -121,7 +122,7 @@ func (s *sessions) release(address string) {
 // add makes a session for a participant whose address was reserved. It cannot
 // be found before publish.
 func (s *sessions) add(p *mixer.Participant, room mixer.RoomID, address string) *session {
-	x := &session{Participant: p, registry: s, room: room, address: address}
+	x := &session{Participant: p, registry: s, room: room, address: address, done: make(chan struct{})}
 	x.halfOpen.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,6 +165,7 @@ func (s *sessions) end(x *session, err error) {
 		return
 	}
 	x.ended = true
+	close(x.done)
 	delete(s.mu.participant, x.ID())
 	if x.open {
 		delete(s.mu.live, x.key)

@@ -25,6 +25,8 @@ var missing = map[string]string{
 	"PATCH /v1/recordings/{id}":                 "no-such-recording",
 	"DELETE /v1/recordings/{id}":                "no-such-recording",
 	"GET /v1/recordings/{id}/media":             "no-such-recording",
+	"GET /v1/rooms/{room}/events":               "no-such-room",
+	"GET /v1/sessions/{secret}/events":          "no-such-session",
 	"GET /v1/sessions/{secret}":                 "no-such-session",
 	"DELETE /v1/sessions/{secret}":              "no-such-session",
 }

@@ -310,3 +310,6 @@ func (r *Room) Resume(after uint64) (s *Subscription, missed []*Event, ok bool) 
 	s, missed = r.tidings.hub.resume(r.life, after)
 	return s, missed, s != nil
 }
+
+// Room returns the room that the participant is in, or was.
+func (p *Participant) Room() *Room { return p.room }

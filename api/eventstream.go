@@ -1,0 +1,300 @@
+package api
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mixdown/mixer"
+)
+
+const (
+	eventsType = "text/event-stream"
+	// heartbeat keeps proxies from taking a quiet stream for a dead one, and
+	// finds clients that are gone.
+	heartbeat = 15 * time.Second
+	// streamWrite is how long one write to a client may take.
+	streamWrite = 5 * time.Second
+	// maxBatch is how many bytes of events that have piled up go in one write.
+	maxBatch = 64 << 10
+	// snapshotLife is for how long a snapshot is shared.
+	snapshotLife = time.Second
+	// maxSnapshots are kept at one time; what is beyond is made anew for each.
+	maxSnapshots = 64
+	// retryStream, in milliseconds, is when a browser tries again.
+	retryStream = "retry: 2000\n\n"
+)
+
+// streams is what all streams of events share. Safe for concurrent use.
+type streams struct {
+	process         string // begins all ids
+	max, perAddress int    // negative is no limit
+	beat, write     time.Duration
+	drained         chan struct{} // closed when streams are to end
+	drainOnce       sync.Once
+
+	// frames are the last events as they go over the wire, by id.
+	frames [1024]atomic.Pointer[sharedFrame]
+
+	// Streams that ended because the client did not read: its queue was full,
+	// or a write took too long.
+	overflowed, stalled atomic.Uint64
+	refused             atomic.Uint64 // by the limits
+
+	mu struct {
+		sync.Mutex
+		open      int
+		byAddress map[string]int
+		snapshots map[string]snapshotFrame // by life of a room
+	}
+}
+
+// sharedFrame is an immutable event as it goes over the wire.
+type sharedFrame struct {
+	id    uint64
+	bytes []byte
+}
+
+// position is an event that a stream has come to.
+type position struct{ id, seq uint64 }
+
+// snapshotFrame is an immutable snapshot as it goes over the wire.
+type snapshotFrame struct {
+	at    position
+	frame []byte
+	made  time.Time
+}
+
+func newStreams(limit, perAddress int) *streams {
+	st := &streams{
+		process: rand.Text()[:10], max: limit, perAddress: perAddress,
+		beat: heartbeat, write: streamWrite, drained: make(chan struct{}),
+	}
+	st.mu.byAddress = make(map[string]int)
+	st.mu.snapshots = make(map[string]snapshotFrame)
+	return st
+}
+
+// end tells all streams to end.
+func (st *streams) end() { st.drainOnce.Do(func() { close(st.drained) }) }
+
+// enter counts one more stream of an address, or refuses it.
+func (st *streams) enter(address string) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch {
+	case st.perAddress >= 0 && st.mu.byAddress[address] >= st.perAddress:
+		st.refused.Add(1)
+		return tooManyStreams.problem("close one first")
+	case st.max >= 0 && st.mu.open >= st.max:
+		st.refused.Add(1)
+		return overloaded.problem("the server streams events to as many clients as it may")
+	}
+	st.mu.open++
+	st.mu.byAddress[address]++
+	return nil
+}
+
+func (st *streams) leave(address string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.mu.open--
+	if st.mu.byAddress[address]--; st.mu.byAddress[address] <= 0 {
+		delete(st.mu.byAddress, address)
+	}
+}
+
+// saved returns a snapshot that is young enough.
+func (st *streams) saved(life string, now time.Time) (snapshotFrame, bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	f, ok := st.mu.snapshots[life]
+	return f, ok && now.Sub(f.made) < snapshotLife
+}
+
+// save keeps a snapshot, if there is room for it.
+func (st *streams) save(life string, f snapshotFrame, now time.Time) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for old, s := range st.mu.snapshots {
+		if now.Sub(s.made) >= snapshotLife {
+			delete(st.mu.snapshots, old)
+		}
+	}
+	if len(st.mu.snapshots) < maxSnapshots {
+		st.mu.snapshots[life] = f
+	}
+}
+
+// stream sends events (HTML Living Standard, section 9.2) until the client
+// goes, reads too slowly, the feed ends or the server drains. It begins with a
+// snapshot, or with what the client has missed.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, f feed) error {
+	after, known, err := s.resumeAfter(r)
+	if err != nil {
+		return err
+	}
+	if s.draining.Load() {
+		return draining.problem("try again, on another server")
+	}
+	if r.Method == http.MethodHead {
+		streamHeader(w)
+		return nil
+	}
+	address, _ := limitKey(r)
+	if err := s.streams.enter(address); err != nil {
+		return err
+	}
+	defer s.streams.leave(address)
+	sub, at, first, err := s.opening(r.Context(), f, after, known)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	streamHeader(w)
+	s.send(w, r, f, sub, at, append([]byte(retryStream), first...))
+	return nil
+}
+
+func streamHeader(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", eventsType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx collects answers otherwise
+	w.WriteHeader(http.StatusOK)
+}
+
+// send is the life of a stream whose header was written.
+func (s *Server) send(w http.ResponseWriter, r *http.Request, f feed, sub *mixer.Subscription, at position, first []byte) {
+	out := writer{w: w, rc: http.NewResponseController(w), st: s.streams}
+	if !out.put(first) {
+		return
+	}
+	beat := time.NewTicker(s.streams.beat)
+	defer beat.Stop()
+	for {
+		var batch []byte
+		more, err := true, error(nil)
+		select {
+		case <-r.Context().Done():
+			return
+		case <-beat.C:
+			batch = []byte(": \n\n")
+		case e, ok := <-sub.Events():
+			batch, at, more, err = s.batch(e, ok, sub, at)
+		case <-s.streams.drained:
+			if batch, at, _, err = s.batch(nil, true, sub, at); err == nil {
+				var last []byte
+				last, err = s.frame(at.id, reconnectEvent, time.Now(), f.room, f.seq(at), Reconnect{draining.code, draining.retryAfter})
+				batch = append(batch, last...)
+			}
+			more = false
+		case <-f.ended:
+			batch, at, _, err = s.batch(nil, true, sub, at)
+			more = false
+		}
+		if err != nil {
+			// A document of ours cannot be written as JSON: a bug.
+			s.log.Error("an event cannot be written", "request", scopeOf(r.Context()).id, "error", err)
+			return
+		}
+		if !out.put(batch) || !more {
+			return
+		}
+	}
+}
+
+// batch collects the frames of e, which may be nil, and of what is queued after
+// it. more is false when there will be nothing after that.
+func (s *Server) batch(e *mixer.Event, ok bool, sub *mixer.Subscription, at position) (b []byte, _ position, more bool, err error) {
+	for {
+		if !ok {
+			if errors.Is(sub.Err(), mixer.ErrSlow) {
+				s.streams.overflowed.Add(1)
+			}
+			return b, at, false, nil
+		}
+		if e != nil {
+			if at, b, err = s.frames(at, b, []*mixer.Event{e}); err != nil {
+				return b, at, false, err
+			}
+		}
+		if len(b) >= maxBatch {
+			return b, at, true, nil
+		}
+		select {
+		case e, ok = <-sub.Events():
+		default:
+			return b, at, true, nil
+		}
+	}
+}
+
+// writer writes with a deadline for each write.
+type writer struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+	st *streams
+}
+
+// put reports whether the client took it in time.
+func (o *writer) put(b []byte) bool {
+	began := time.Now()
+	_ = o.rc.SetWriteDeadline(began.Add(o.st.write)) // not every writer has deadlines
+	_, err := o.w.Write(b)
+	if err == nil {
+		err = o.rc.Flush()
+	}
+	if err != nil {
+		if time.Since(began) >= o.st.write {
+			o.st.stalled.Add(1)
+		}
+		return false
+	}
+	// HTTP/2 ends a stream whose deadline passes, also when nothing is written.
+	_ = o.rc.SetWriteDeadline(time.Time{})
+	return true
+}
+
+// eventMetrics exposes events and who is told of them.
+type eventMetrics struct {
+	rooms   *mixer.Manager
+	streams *streams
+}
+
+var (
+	eventsRaised       = prometheus.NewDesc("mixdown_events_total", "Events in rooms, by type.", []string{"type"}, nil)
+	eventSubscribers   = prometheus.NewDesc("mixdown_event_subscribers", "Subscriptions to events now.", nil, nil)
+	eventSubsDropped   = prometheus.NewDesc("mixdown_event_subscribers_dropped_total", "Subscriptions that ended because their queue was full.", nil, nil)
+	eventStreams       = prometheus.NewDesc("mixdown_event_streams", "HTTP streams of events now.", nil, nil)
+	eventStreamsEnded  = prometheus.NewDesc("mixdown_event_streams_dropped_total", "HTTP streams of events that ended because the client did not read, by what was full or late.", []string{"reason"}, nil)
+	eventStreamsDenied = prometheus.NewDesc("mixdown_event_streams_refused_total", "HTTP streams of events refused, there being too many.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c eventMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements prometheus.Collector.
+func (c eventMetrics) Collect(ch chan<- prometheus.Metric) {
+	put := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	stats := c.rooms.EventStats()
+	for t, n := range stats.Raised {
+		put(eventsRaised, prometheus.CounterValue, float64(n), mixer.EventType(t).String())
+	}
+	c.streams.mu.Lock()
+	open := c.streams.mu.open
+	c.streams.mu.Unlock()
+	put(eventSubscribers, prometheus.GaugeValue, float64(stats.Subscribers))
+	put(eventSubsDropped, prometheus.CounterValue, float64(stats.Dropped))
+	put(eventStreams, prometheus.GaugeValue, float64(open))
+	put(eventStreamsEnded, prometheus.CounterValue, float64(c.streams.overflowed.Load()), "queue")
+	put(eventStreamsEnded, prometheus.CounterValue, float64(c.streams.stalled.Load()), "write")
+	put(eventStreamsDenied, prometheus.CounterValue, float64(c.streams.refused.Load()))
+}
