@@ -57,7 +57,7 @@ func TestDamageGivesNoNumber(t *testing.T) {
 		_ = yuv.Fill(f, even(block(area, i, 0)), upper, grey, grey)
 		_ = yuv.Fill(f, even(block(area, i, 1)), white+black-upper, grey, grey)
 	}
-	for n := 0; n < Numbers; n += 61 {
+	for n := 0; n < Numbers; n += 211 {
 		for i := range blocks {
 			for j := range i {
 				for k := range j + 1 {
@@ -97,10 +97,10 @@ func TestPicturesWithoutNumber(t *testing.T) {
 // scaled into a tile of a crowded grid, and the canvas coded again. Whatever is
 // read is right, and nearly everything can be read.
 func TestNumberSurvives(t *testing.T) {
-	const frames = 45
+	const frames = 20
+	in := codectest.Scene{}.Frames(t, 640, 360, frames)
+	back := codectest.Scene{Seed: 3}.Frames(t, 1280, 720, frames)
 	for _, tile := range []image.Rectangle{image.Rect(430, 242, 850, 478), image.Rect(240, 12, 418, 112)} {
-		in := codectest.Scene{}.Frames(t, 640, 360, frames)
-		back := codectest.Scene{Seed: 3}.Frames(t, 1280, 720, frames)
 		sender := newCoder(t, 640, 360, 500_000)
 		server := newCoder(t, 1280, 720, 1_500_000)
 		read := 0
