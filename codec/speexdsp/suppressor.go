@@ -2,6 +2,8 @@ package speexdsp
 
 // #cgo pkg-config: speexdsp
 // #cgo CFLAGS: -O2 -Wall -Wextra
+// // Its archive needs libm behind itself, which its pkg-config file leaves out.
+// #cgo LDFLAGS: -lspeexdsp -lm
 // #cgo noescape speex_preprocess_run
 // #cgo nocallback speex_preprocess_run
 // #include <speex/speex_preprocess.h>

@@ -8,7 +8,8 @@
 // [Playout] is the jitter buffer of one sender. A reader pushes packets as they
 // come; the tick pulls 20 ms, always. [Mix] is the audio half of one program: a
 // [Mix.Tick] each 20 ms pulls from every member, opens and closes their gates,
-// and leaves for every listener one coded frame.
+// and leaves for every listener one coded frame. A [File] is in a Playout's
+// place for an announcement.
 //
 // # Why most listeners share one encode
 //
@@ -68,6 +69,7 @@
 // [Mix.Tick]; `pts` is the room's tick counter. Each object belongs to one
 // goroutine, with one exception: [Playout.Push] may be called by another
 // goroutine than the rest. A tick allocates nothing once it is running.
+// [NewFile] reads what it is given, before it has anything to do with a tick.
 //
 // # Levels
 //

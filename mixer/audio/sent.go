@@ -57,6 +57,11 @@ func (m *Mix) watch(mem *Member, pcm *codec.AudioFrame, info Info) {
 		}
 		return
 	}
+	if !mem.listening {
+		// He is sent nothing. What the others hear has his own voice in it.
+		mem.watching, mem.echo = false, false
+		return
+	}
 	if !mem.watching {
 		// From here on he is followed; what may come back now was sent before.
 		for back := min(m.sent.n, sentTicks); back > 1; back-- {
