@@ -46,4 +46,13 @@
 // client alone. They are kept as a digest and appear in no log and no list.
 // What a session leaves behind is a bounded memory of why it ended, so that
 // somebody who was kicked is told 410 and why.
+//
+// # Events
+//
+// A stream of server-sent events begins with a snapshot, or with what the
+// client has missed since its Last-Event-ID, and then tells each event once.
+// Data are the same documents that the resources have. It is the request's own
+// goroutine that writes, with a deadline for each write; the mixer's queues and
+// the limits of streams bound all of it. Events are written as JSON once for all
+// streams, and those that open within a second share a snapshot.
 package api

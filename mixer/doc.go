@@ -76,6 +76,16 @@
 // A room ends in this order: participants, their connections and sources; the
 // clocks; the renditions; the recorder, which drains first.
 //
+// # Events
+//
+// Publishing its state, the control loop compares it with what it has told
+// last, and raises an [Event] for each difference: whatever changes the facts
+// of a participant needs no code for its event. State and events change
+// together under the lock of one hub, so [Room.Subscribe] gives a snapshot and
+// exactly what follows it. Queues are bounded: who does not read is dropped, and
+// goes on with [Room.Resume] where he was, as long as the hub's ring reaches
+// back. No audio or video tick ever raises one.
+//
 // # Faults
 //
 // A media fault is counted and costs at most its own source or rendition a
