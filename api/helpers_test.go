@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fixture is a Server before a real mixer. Unless a test asks for the real
 // transport, connections are fakes that come up when told to.
 type fixture struct {
+	media string // the directory of files that may be played
 	*Server
 	store *record.Store
 	log   *logBuffer
@@ -106,8 +108,11 @@ func newFixture(t testing.TB, realTransport bool, edit ...func(*Config)) *fixtur
 	must(t, err)
 	f.store, err = record.OpenStore(record.StoreConfig{Dir: t.TempDir() + "/recordings", Log: log})
 	must(t, err)
+	f.media = t.TempDir()
+	media, err := os.OpenRoot(f.media)
+	must(t, err)
 	rooms, err := mixer.New(mixer.Config{
-		Log: log, Pool: pool, Recordings: f.store,
+		Log: log, Pool: pool, Recordings: f.store, Media: media,
 		Codecs: mixer.Codecs{
 			AudioDecoder: func() (codec.AudioDecoder, error) { return opus.NewDecoder() },
 			AudioEncoder: func() (codec.AudioEncoder, error) { return opus.NewEncoder(opus.EncoderConfig{}) },
@@ -137,7 +142,7 @@ func newFixture(t testing.TB, realTransport bool, edit ...func(*Config)) *fixtur
 	}
 	t.Cleanup(func() {
 		f.Drain()
-		if err := errors.Join(rooms.Close(), engine.Close(), f.store.Close()); err != nil {
+		if err := errors.Join(rooms.Close(), engine.Close(), f.store.Close(), media.Close()); err != nil {
 			t.Error(err)
 		}
 		cancel()

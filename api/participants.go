@@ -39,9 +39,12 @@ type Send struct {
 
 // SendAudio is a participant's sound on its way into the mix.
 type SendAudio struct {
-	Codec string  `json:"codec,omitempty" readOnly:"true" doc:"Missing when it sends no sound"`
-	Muted bool    `json:"muted" required:"false" doc:"Keep it out of the mix"`
-	Gain  float64 `json:"gain" required:"false" minimum:"-40" maximum:"12" doc:"In dB"`
+	Codec            string  `json:"codec,omitempty" readOnly:"true" doc:"Missing when it sends no sound"`
+	Muted            bool    `json:"muted" required:"false" doc:"Keep it out of the mix"`
+	Gain             float64 `json:"gain" required:"false" minimum:"-40" maximum:"12" doc:"In dB"`
+	Levelling        bool    `json:"levelling" required:"false" default:"true" doc:"Bring it slowly to the loudness of the others"`
+	EchoGuard        bool    `json:"echoGuard" required:"false" default:"true" doc:"Do not let it be heard when it is what the participant is sent, out of a loudspeaker"`
+	NoiseSuppression bool    `json:"noiseSuppression" required:"false" doc:"Take noise out of it: some processor time and 10 ms. Most clients do so themselves"`
 }
 
 // SendVideo is a participant's picture.
@@ -70,6 +73,7 @@ type Limits struct {
 // ParticipantStatus is what moves by itself.
 type ParticipantStatus struct {
 	Speaking bool    `json:"speaking"`
+	Echo     bool    `json:"echo" doc:"It sends back what it is sent: its loudspeaker is open"`
 	RTT      float64 `json:"rttMs" doc:"Round trip, ms"`
 	Loss     float64 `json:"lossPct" doc:"Of what it was sent lately, percent"`
 	Cores    float64 `json:"cores" doc:"Processor time of what it sends, seconds a second"`
@@ -84,13 +88,16 @@ func participantOf(info mixer.ParticipantInfo) Participant {
 		Role: info.Role.String(), State: info.State.String(),
 		JoinedAt: info.Joined.UTC().Truncate(time.Millisecond), CSRC: info.CSRC,
 		Group: string(info.Group), AlsoTo: make([]string, 0, len(info.AlsoTo)),
-		Send:    Send{Audio: SendAudio{Muted: info.Muted, Gain: info.GainDB}},
+		Send: Send{Audio: SendAudio{
+			Muted: info.Muted, Gain: info.GainDB,
+			Levelling: !info.NoLevelling, EchoGuard: !info.NoEchoGuard, NoiseSuppression: info.Suppress,
+		}},
 		Receive: &Receive{Audio: info.Takes.Audio},
 		Status: &ParticipantStatus{
-			Speaking: info.Speaking,
-			RTT:      math.Round(info.RTT.Seconds()*1e4) / 10,
-			Loss:     math.Round(info.LossFraction*1e4) / 100,
-			Cores:    math.Round(info.Cores*1e4) / 1e4,
+			Speaking: info.Speaking, Echo: info.Echo,
+			RTT:   math.Round(info.RTT.Seconds()*1e4) / 10,
+			Loss:  math.Round(info.LossFraction*1e4) / 100,
+			Cores: math.Round(info.Cores*1e4) / 1e4,
 		},
 	}
 	for _, g := range info.AlsoTo {
@@ -202,7 +209,7 @@ func (s *Server) patchParticipant(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, s.told(ctx, err)
 	}
-	var want Participant
+	want := Participant{Send: Send{Audio: SendAudio{Levelling: true, EchoGuard: true}}}
 	if err := s.patch(ctx, &want, current, lastingParticipant...); err != nil {
 		return nil, s.told(ctx, err)
 	}
@@ -210,7 +217,12 @@ func (s *Server) patchParticipant(ctx context.Context, in *struct {
 	if fault != "" {
 		return nil, invalid("", Fault{Pointer: "#/name", Detail: fault})
 	}
-	patch := mixer.ParticipantPatch{Name: &name, Muted: &want.Send.Audio.Muted, GainDB: &want.Send.Audio.Gain}
+	sound := want.Send.Audio
+	noLevelling, noEchoGuard := !sound.Levelling, !sound.EchoGuard
+	patch := mixer.ParticipantPatch{
+		Name: &name, Muted: &sound.Muted, GainDB: &sound.Gain,
+		NoLevelling: &noLevelling, NoEchoGuard: &noEchoGuard, Suppress: &sound.NoiseSuppression,
+	}
 	// What is not changed is not asked for: a group among AlsoTo may have ended.
 	if want.Group != now.Group {
 		group := mixer.GroupID(want.Group)

@@ -85,6 +85,7 @@ var (
 	recordingActive = kind{code: "recording-active", status: 409, title: "There is a recording in progress"}
 	noRoom          = kind{code: "no-such-room", status: 404, title: "There is no such room"}
 	noParticipant   = kind{code: "no-such-participant", status: 404, title: "There is no such participant"}
+	noInput         = kind{code: "no-such-input", status: 404, title: "There is no such input"}
 	noRecording     = kind{code: "no-such-recording", status: 404, title: "There is no such recording"}
 	noSession       = kind{code: "no-such-session", status: 404, title: "There is no such session"}
 	noRoute         = kind{code: "no-such-route", status: 404, title: "There is nothing at this address"}
@@ -127,6 +128,7 @@ var byReason = []struct {
 	{mixer.ErrRoomExists, roomExists},
 	{mixer.ErrNoRoom, noRoom},
 	{mixer.ErrNoParticipant, noParticipant},
+	{mixer.ErrNoInput, noInput},
 	{mixer.ErrAlreadyRunning, recordingActive},
 	{mixer.ErrDraining, draining},
 	{mixer.ErrTooManyRooms, overloaded},

@@ -23,6 +23,8 @@ type Room struct {
 	MaxParticipants int       `json:"maxParticipants" required:"false" minimum:"1" maximum:"1000" default:"50"`
 	EmptyTimeout    float64   `json:"emptyTimeout" required:"false" minimum:"1" maximum:"86400" default:"300" doc:"Seconds that the room outlives its last participant"`
 	Locked          bool      `json:"locked" required:"false" default:"false" doc:"Refuse new participants"`
+	Levelling       bool      `json:"levelling" required:"false" default:"true" doc:"Bring everybody slowly to one loudness; sets all participants, each of whom can be set as well"`
+	EchoGuard       bool      `json:"echoGuard" required:"false" default:"true" doc:"Do not let those be heard who send back what they hear; sets all participants, each of whom can be set as well"`
 	Metadata        string    `json:"metadata" required:"false" maxLength:"16384" doc:"The owner's own; not looked at"`
 	// Pointers, since what only the server sets may be missing in a request.
 	Status *RoomStatus `json:"status" readOnly:"true"`
@@ -38,6 +40,7 @@ type Canvas struct {
 // RoomStatus is what moves by itself.
 type RoomStatus struct {
 	Participants int     `json:"participants"`
+	Speaker      string  `json:"speaker,omitempty" doc:"The participant who has the floor in the main program: who speaks, or spoke last"`
 	Recording    string  `json:"recording,omitempty" doc:"The id of the recording in progress"`
 	Cores        float64 `json:"cores" doc:"Processor time of the room, the network's not included, seconds a second"`
 }
@@ -48,7 +51,7 @@ var lastingRoom = []string{"id", "roomId", "createdAt", "canvas", "tiers"}
 // defaultRoom is what a client gets that asks for nothing in particular. The
 // canvas and its tiers are left to the mixer.
 func defaultRoom() Room {
-	return Room{MaxParticipants: 50, EmptyTimeout: 300}
+	return Room{MaxParticipants: 50, EmptyTimeout: 300, Levelling: true, EchoGuard: true}
 }
 
 func roomOf(info mixer.RoomInfo) Room {
@@ -61,8 +64,8 @@ func roomOf(info mixer.RoomInfo) Room {
 		Name:   info.Name,
 		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers,
 		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(),
-		Locked: info.Locked, Metadata: info.Metadata,
-		Status: &RoomStatus{Participants: info.Participants, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
+		Locked: info.Locked, Metadata: info.Metadata, Levelling: !info.NoLevelling, EchoGuard: !info.NoEchoGuard,
+		Status: &RoomStatus{Speaker: string(info.Speaker), Participants: info.Participants, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
 	}
 }
 
@@ -78,7 +81,7 @@ func (r Room) config(id string) (mixer.RoomConfig, error) {
 	rc := mixer.RoomConfig{
 		ID: mixer.RoomID(id), Name: r.Name,
 		MaxParticipants: r.MaxParticipants, EmptyTimeout: seconds(r.EmptyTimeout),
-		Locked: r.Locked, Metadata: r.Metadata,
+		Locked: r.Locked, Metadata: r.Metadata, NoLevelling: !r.Levelling, NoEchoGuard: !r.EchoGuard,
 	}
 	if r.Canvas != (Canvas{}) {
 		c := Canvas{1280, 720, 30}
@@ -97,10 +100,10 @@ func (r Room) config(id string) (mixer.RoomConfig, error) {
 
 // patch sets everything of a room that can be changed.
 func (r Room) patch() mixer.RoomPatch {
-	timeout := seconds(r.EmptyTimeout)
+	timeout, noLevelling, noEchoGuard := seconds(r.EmptyTimeout), !r.Levelling, !r.EchoGuard
 	return mixer.RoomPatch{
 		Name: &r.Name, MaxParticipants: &r.MaxParticipants, EmptyTimeout: &timeout,
-		Locked: &r.Locked, Metadata: &r.Metadata,
+		Locked: &r.Locked, Metadata: &r.Metadata, NoLevelling: &noLevelling, NoEchoGuard: &noEchoGuard,
 	}
 }
 

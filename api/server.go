@@ -210,6 +210,7 @@ func (s *Server) routes(cfg Config) {
 	s.joinRoutes(limit)
 	s.roomRoutes()
 	s.participantRoutes()
+	s.inputRoutes()
 	s.recordingRoutes()
 	s.eventRoutes()
 	s.documentRoutes()

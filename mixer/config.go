@@ -216,7 +216,7 @@ type RoomPatch struct {
 	MaxParticipants *int
 	EmptyTimeout    *time.Duration
 	Locked          *bool
-	// NoLevelling and NoEchoGuard set all participants.
+	// NoLevelling and NoEchoGuard, where they change, set all participants.
 	NoLevelling, NoEchoGuard *bool
 	Metadata                 *string
 }
@@ -233,6 +233,8 @@ type RoomInfo struct {
 	Participants int
 	// Recording names the running recording, or is empty.
 	Recording string
+	// Speaker has the floor in the main program: who speaks, or spoke last.
+	Speaker ParticipantID
 	// Cores is the processor time that the room uses, in seconds a second,
 	// over the last seconds: decoding, drawing, encoding and sound, but not
 	// the network.

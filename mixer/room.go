@@ -349,7 +349,7 @@ func (r *Room) publish() {
 		now := slices.Clone(r.participants)
 		roster = &now
 	}
-	info := RoomInfo{RoomConfig: r.room, Seq: r.tidings.seq, Life: r.life, Created: r.created, Participants: len(r.participants), Cores: r.cost.cores()}
+	info := RoomInfo{RoomConfig: r.room, Seq: r.tidings.seq, Life: r.life, Created: r.created, Participants: len(r.participants), Speaker: r.main.dominant(), Cores: r.cost.cores()}
 	if r.recording != nil {
 		info.Recording = r.recording.id
 	}
@@ -414,11 +414,16 @@ func (r *Room) Update(ctx context.Context, patch RoomPatch) (RoomInfo, error) {
 		if err := rc.validate(op); err != nil {
 			return err
 		}
+		was := r.room
 		r.room = rc
 		for _, p := range r.participants {
-			p.change(func(f *facts) {
-				set(&f.noLevelling, patch.NoLevelling)
-				set(&f.noEchoGuard, patch.NoEchoGuard)
+			p.change(func(f *facts) { // what is said again changes nobody
+				if rc.NoLevelling != was.NoLevelling {
+					f.noLevelling = rc.NoLevelling
+				}
+				if rc.NoEchoGuard != was.NoEchoGuard {
+					f.noEchoGuard = rc.NoEchoGuard
+				}
 			})
 		}
 		return nil

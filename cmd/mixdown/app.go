@@ -18,6 +18,7 @@ import (
 	"mixdown/api"
 	"mixdown/codec"
 	"mixdown/codec/opus"
+	"mixdown/codec/speexdsp"
 	"mixdown/codec/vp8"
 	"mixdown/codec/worker"
 	"mixdown/mixer"
@@ -36,6 +37,8 @@ type Config struct {
 	Media []string
 	// Data is the directory for recordings, made when missing.
 	Data string
+	// MediaDir is the directory whose files may be played into rooms; "" is none.
+	MediaDir string
 	// Drain bounds the end of Run.
 	Drain time.Duration
 	// Origins are further web origins that may use the API.
@@ -65,6 +68,7 @@ type App struct {
 	pool   *worker.Pool
 	labels *video.Labeller
 	store  *record.Store
+	media  *os.Root // nil: no files are played
 	engine *transport.Engine
 	rooms  *mixer.Manager
 	server *api.Server
@@ -113,6 +117,12 @@ func NewApp(cfg Config) (app *App, err error) {
 		return nil, err
 	}
 	rooms := mixer.Config{Log: a.log, Pool: a.pool, Codecs: codecs(), Recordings: a.store, Labels: a.labels}
+	if cfg.MediaDir != "" {
+		if a.media, err = os.OpenRoot(cfg.MediaDir); err != nil {
+			return nil, fmt.Errorf("--media-dir: %w", err)
+		}
+		rooms.Media = a.media
+	}
 	if cfg.FlightRecorder {
 		if a.flight, err = newFlightRecorder(cmp.Or(cfg.TraceDir, filepath.Join(cfg.Data, "traces")), a.log); err != nil {
 			return nil, err
@@ -150,6 +160,7 @@ func codecs() mixer.Codecs {
 		AudioEncoder: func() (codec.AudioEncoder, error) { return opus.NewEncoder(opus.EncoderConfig{FEC: true}) },
 		VideoDecoder: func() (codec.VideoDecoder, error) { return vp8.NewDecoder(vp8.DecoderConfig{}) },
 		VideoEncoder: func(c codec.VideoEncoderConfig) (codec.VideoEncoder, error) { return vp8.NewEncoder(c) },
+		Suppressor:   func() (mixer.Suppressor, error) { return speexdsp.NewSuppressor(speexdsp.Config{}) },
 	}
 }
 
@@ -217,7 +228,7 @@ func (a *App) drain(parts ...*part) error {
 		for _, p := range parts {
 			errs = append(errs, p.stop())
 		}
-		ended <- errors.Join(append(errs, a.store.Close(), a.flight.Close())...)
+		ended <- errors.Join(append(errs, a.store.Close(), a.flight.Close(), a.closeMedia())...)
 	}()
 	select {
 	case err := <-ended:
@@ -306,6 +317,7 @@ func (a *App) release() error {
 	if a.engine != nil {
 		errs = append(errs, a.engine.Close())
 	}
+	errs = append(errs, a.closeMedia())
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}
@@ -341,4 +353,11 @@ func startPart(failed chan<- error, name string, run func(context.Context) error
 func (p *part) stop() error {
 	p.cancel()
 	return <-p.result
+}
+
+func (a *App) closeMedia() error {
+	if a.media == nil {
+		return nil
+	}
+	return a.media.Close()
 }

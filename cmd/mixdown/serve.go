@@ -22,6 +22,7 @@ type serveCmd struct {
 	Media    []string      `default:":8189" placeholder:"HOST:PORT" help:"UDP addresses for media, one or several (${default})."`
 	Admin    string        `default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address of /metrics, /debug/pprof and /debug/flightrecorder (${default}); off for none."`
 	Data     string        `default:"./data" type:"path" placeholder:"DIR" help:"Where recordings are kept (${default})."`
+	MediaDir string        `type:"path" placeholder:"DIR" help:"Files that may be played into rooms: Ogg with Opus (none)."`
 	Drain    time.Duration `default:"10s" help:"How long to end properly after SIGTERM (${default})."`
 	Origin   []string      `placeholder:"URL" help:"Further web origins that may use the API."`
 	Workers  int           `default:"0" help:"Threads for video (0: one per core)."`
@@ -126,7 +127,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		log.Debug("running without", "error", err)
 	}
 	app, err := NewApp(Config{
-		HTTP: c.HTTP, Media: c.Media, Admin: c.Admin, Data: c.Data, Drain: c.Drain,
+		HTTP: c.HTTP, Media: c.Media, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, Drain: c.Drain,
 		Origins: c.Origin, Workers: workers, Log: log,
 		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
 	})
