@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/webrtc/v4"
 	"golang.org/x/sync/errgroup"
 
 	"mixdown/cmd/mixdown/internal/client"
@@ -226,7 +225,7 @@ func (m *member) load(cfg Config, s *streams) error {
 const toneLevel = 0.1
 
 // join starts one member's client.
-func (m *member) join(ctx context.Context, room roomURLs, cert *webrtc.Certificate, cfg Config) error {
+func (m *member) join(ctx context.Context, room roomURLs, cert *client.Certificate, cfg Config) error {
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		return err

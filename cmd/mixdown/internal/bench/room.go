@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/webrtc/v4"
 	"golang.org/x/sync/errgroup"
 
 	"mixdown/cmd/mixdown/internal/client"
@@ -82,7 +81,7 @@ type measurement struct {
 	cast    *cast
 	srv     *server
 	room    roomURLs
-	cert    *webrtc.Certificate
+	cert    *client.Certificate
 	logf    func(string, ...any)
 	witness witness
 

@@ -2,13 +2,13 @@ package client
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,11 +16,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
-	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
 	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v4"
+	"github.com/pion/rtp"
 
 	"mixdown/codec"
 )
@@ -57,11 +55,14 @@ type Config struct {
 	// they run where packets are read, and may be nil.
 	OnAudio func(Packet)
 	OnVideo func(Frame)
-	// Conn, when set, is the socket for all media: a path with faults built
-	// in, say. It is bound to one address; the client closes it.
+	// RED is how many earlier packets each packet of sound repeats (RFC 2198),
+	// 0 to 2, if the server takes that. 1 is what browsers do.
+	RED int
+	// Conn, when set, is the UDP socket for all media: a path with faults built
+	// in, say. The client closes it.
 	Conn net.PacketConn
 	// Certificate may be shared by many clients; nil makes one.
-	Certificate *webrtc.Certificate
+	Certificate *Certificate
 	// HTTP defaults to a client with a timeout of 10 s.
 	HTTP *http.Client
 	// ConnectTimeout from offer to connection. Defaults to 10 s.
@@ -76,9 +77,12 @@ type Client struct {
 	endpoint  string
 	role      Role
 	recv      receiver
+	link      link
 	audio     *track // nil when not sent
 	video     *track
+	cname     string
 	connected chan struct{}
+	fail      context.CancelCauseFunc // ends Run; set by it
 }
 
 // New validates the configuration and starts nothing.
@@ -96,6 +100,9 @@ func New(cfg Config) (*Client, error) {
 	if !(cfg.DriftPPM > -1e5 && cfg.DriftPPM < 1e5) {
 		return nil, fmt.Errorf("DriftPPM is %v: want a tenth of all at most, -100000 to 100000", cfg.DriftPPM)
 	}
+	if cfg.RED < 0 || cfg.RED > maxRED {
+		return nil, fmt.Errorf("RED is %d: want 0 to %d", cfg.RED, maxRED)
+	}
 	if cfg.HTTP == nil {
 		cfg.HTTP = &http.Client{Timeout: 10 * time.Second}
 	}
@@ -107,26 +114,28 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, endpoint: endpoint, role: role, connected: make(chan struct{})}
 	// One msid and CNAME for both, so that a receiver knows they belong together.
-	streamID := "mixdown-" + rand.Text()
+	c.cname = "mixdown-" + rand.Text()
 	if cfg.Audio != nil {
-		c.audio = newTrack(webrtc.RTPCodecTypeAudio, cfg.Audio, streamID)
+		c.audio = newTrack(sound, cfg.Audio)
 		c.audio.drift = drift(cfg.DriftPPM)
 	}
 	if cfg.Video != nil {
-		c.video = newTrack(webrtc.RTPCodecTypeVideo, cfg.Video, streamID)
+		c.video = newTrack(picture, cfg.Video)
 		c.video.drift = drift(cfg.DriftPPM)
 	}
+	c.recv.init()
+	c.link.onRTP, c.link.onRTCP = c.takeRTP, c.takeRTCP
 	c.recv.mu.onAudio, c.recv.mu.onVideo = cfg.OnAudio, cfg.OnVideo
 	return c, nil
 }
 
-// NewCertificate makes a DTLS certificate that many clients may share.
-func NewCertificate() (*webrtc.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	return webrtc.GenerateCertificate(key)
+// Certificate is one end's of a DTLS connection.
+type Certificate = tls.Certificate
+
+// NewCertificate makes one, which many clients may share.
+func NewCertificate() (*Certificate, error) {
+	cert, err := selfsign.GenerateSelfSigned()
+	return &cert, err
 }
 
 // Connected is closed when media can flow for the first time.
@@ -168,66 +177,91 @@ func (c *Client) PictureGaps(from, to time.Duration) []Gap {
 // returned no callback runs any more.
 func (c *Client) Run(parent context.Context) (err error) {
 	ctx, cancel := context.WithCancelCause(parent)
+	c.fail = cancel
 	var wg sync.WaitGroup
 	defer wg.Wait() // last: after the connection is closed
 	defer cancel(nil)
 
-	pc, closePC, err := c.newPeerConnection()
-	if err != nil {
+	cert := c.cfg.Certificate
+	if cert == nil {
+		if cert, err = NewCertificate(); err != nil {
+			return err
+		}
+	}
+	if c.link.sock, err = socketOf(c.cfg.Conn); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closePC()) }()
+	c.link.init()
+	defer func() { err = errors.Join(err, c.link.close()) }()
 
-	pc.OnTrack(func(t *webrtc.TrackRemote, from *webrtc.RTPReceiver) {
-		if t.Kind() == webrtc.RTPCodecTypeAudio {
-			wg.Go(func() { c.recv.readAudio(t) })
-			wg.Go(func() { c.recv.readReports(from, &c.recv.mu.audioClock, codec.SampleRate) })
-		} else {
-			wg.Go(func() { c.recv.readVideo(t, pc.WriteRTCP) })
-			wg.Go(func() { c.recv.readReports(from, &c.recv.mu.videoClock, 90000) })
-		}
-	})
-	var once sync.Once
-	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		switch s {
-		case webrtc.PeerConnectionStateConnected:
-			once.Do(func() { close(c.connected) })
-		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
-			cancel(fmt.Errorf("%w: connection %v", ErrDisconnected, s))
-		}
-	})
-	senders, err := c.addTracks(pc)
-	if err != nil {
-		return err
-	}
-	session, err := c.negotiate(ctx, pc)
+	answer, session, err := c.negotiate(ctx, fingerprint(cert.Certificate[0]))
 	if err != nil {
 		if parent.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	defer c.leave(session)
-
-	select {
-	case <-c.connected:
-	case <-ctx.Done():
-		return ended(parent, ctx)
-	case <-time.After(c.cfg.ConnectTimeout):
-		return fmt.Errorf("%w within %v", ErrNoConnection, c.cfg.ConnectTimeout)
+	goodbye := func() {}
+	defer func() {
+		c.leave(session)
+		goodbye()
+	}()
+	wg.Go(func() {
+		if err := c.link.read(); err != nil {
+			cancel(fmt.Errorf("%w: %w", ErrDisconnected, err))
+		}
+	})
+	if goodbye, err = c.connect(ctx, &wg, cert, answer); err != nil {
+		if ctx.Err() != nil {
+			return ended(parent, ctx)
+		}
+		return err
 	}
+	close(c.connected)
+
 	start := time.Now()
-	for t, sender := range senders {
-		wg.Go(func() { t.readRTCP(sender) })
+	for _, t := range c.tracks() {
 		wg.Go(func() {
 			if err := t.run(ctx, start); err != nil {
-				cancel(fmt.Errorf("%v source: %w", t.kind, err))
+				cancel(fmt.Errorf("%s source: %w", t.kind, err))
 			}
 		})
 	}
-	wg.Go(func() { c.sendReports(ctx, pc) })
+	wg.Go(func() { c.keepUp(ctx) })
 	<-ctx.Done()
 	return ended(parent, ctx)
+}
+
+// tracks are those that are sent.
+func (c *Client) tracks() (list []*track) {
+	for _, t := range []*track{c.audio, c.video} {
+		if t != nil {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// connect finds a path and agrees on keys, and returns what says goodbye.
+func (c *Client) connect(parent context.Context, wg *sync.WaitGroup, cert *Certificate, a *answer) (goodbye func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(parent, c.cfg.ConnectTimeout, fmt.Errorf("%w within %v", ErrNoConnection, c.cfg.ConnectTimeout))
+	defer cancel()
+	nothing := func() {}
+	if err := c.link.connect(ctx); err != nil {
+		return nothing, err
+	}
+	conn, err := c.link.shake(ctx, *cert, a.fingerprint, !a.active)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nothing, context.Cause(ctx)
+		}
+		return nothing, fmt.Errorf("%w: %w", ErrNoConnection, err)
+	}
+	wg.Go(func() {
+		_, _ = io.Copy(io.Discard, conn) // until the server says goodbye, or we do
+		c.fail(fmt.Errorf("%w: the server said goodbye", ErrDisconnected))
+	})
+	return func() { _ = conn.Close() }, nil // what it could not say is noticed anyway
 }
 
 // ended tells why ctx is done: nil when its parent is, which is the caller's wish.
@@ -238,144 +272,65 @@ func ended(parent, ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// newPeerConnection also returns what closes it and all that belongs to it.
-func (c *Client) newPeerConnection() (*webrtc.PeerConnection, func() error, error) {
-	media, err := mediaEngine()
-	if err != nil {
-		return nil, nil, err
-	}
-	registry := &interceptor.Registry{}
-	reports, err := report.NewReceiverInterceptor()
-	if err != nil {
-		return nil, nil, err
-	}
-	// A NACK goes out within 20 ms of a gap that two later packets confirm.
-	nacks, err := nack.NewGeneratorInterceptor(nack.GeneratorInterval(20*time.Millisecond),
-		nack.GeneratorSkipLastN(2), nack.GeneratorMaxNacksPerPacket(8))
-	if err != nil {
-		return nil, nil, err
-	}
-	registry.Add(reports)
-	registry.Add(nacks)
-
-	settings, closeSettings, err := c.settings()
-	if err != nil {
-		return nil, nil, err
-	}
-	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
-	config := webrtc.Configuration{}
-	if c.cfg.Certificate != nil {
-		config.Certificates = []webrtc.Certificate{*c.cfg.Certificate}
-	}
-	pc, err := api.NewPeerConnection(config)
-	if err != nil {
-		return nil, nil, errors.Join(err, closeSettings())
-	}
-	return pc, func() error { return errors.Join(pc.GracefulClose(), closeSettings()) }, nil
-}
-
-// mediaEngine knows the two codecs, with what browsers say of them.
-func mediaEngine() (*webrtc.MediaEngine, error) {
-	m := &webrtc.MediaEngine{}
-	err := m.RegisterCodec(webrtc.RTPCodecParameters{
-		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
-		},
-		PayloadType: 111,
-	}, webrtc.RTPCodecTypeAudio)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range []webrtc.RTPCodecParameters{{
-		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: webrtc.MimeTypeVP8, ClockRate: 90000,
-			RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}, {Type: "ccm", Parameter: "fir"}, {Type: "goog-remb"}},
-		},
-		PayloadType: 96,
-	}, {
-		RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeRTX, ClockRate: 90000, SDPFmtpLine: "apt=96"},
-		PayloadType:        97,
-	}} {
-		if err := m.RegisterCodec(p, webrtc.RTPCodecTypeVideo); err != nil {
-			return nil, err
-		}
-	}
-	return m, m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: audioLevelURI}, webrtc.RTPCodecTypeAudio)
-}
-
-// addTracks makes the m-lines: one for sound, one for the picture.
-func (c *Client) addTracks(pc *webrtc.PeerConnection) (map[*track]*webrtc.RTPSender, error) {
-	senders := make(map[*track]*webrtc.RTPSender)
-	for _, line := range []struct {
-		kind webrtc.RTPCodecType
+// offerLines are the m-lines: one for sound, one for the picture, without those
+// that go in no direction.
+func (c *Client) offerLines() (lines []offerLine, tracks []*track) {
+	for _, l := range []struct {
 		t    *track
-	}{{webrtc.RTPCodecTypeAudio, c.audio}, {webrtc.RTPCodecTypeVideo, c.video}} {
-		takes := c.role != Publisher && !(line.kind == webrtc.RTPCodecTypeVideo && c.cfg.NoVideo)
-		switch {
-		case line.t != nil:
-			direction := webrtc.RTPTransceiverDirectionSendrecv
-			if !takes {
-				direction = webrtc.RTPTransceiverDirectionSendonly
-			}
-			tr, err := pc.AddTransceiverFromTrack(line.t, webrtc.RTPTransceiverInit{Direction: direction})
-			if err != nil {
-				return nil, err
-			}
-			senders[line.t] = tr.Sender()
-		case takes:
-			if _, err := pc.AddTransceiverFromKind(line.kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
-				return nil, err
-			}
+		line offerLine
+	}{{c.audio, offerLine{red: c.cfg.RED > 0}}, {c.video, offerLine{video: true}}} {
+		l.line.gets = c.role != Publisher && !(l.line.video && c.cfg.NoVideo)
+		if l.t != nil {
+			l.line.sends, l.line.ssrc, l.line.rtx = true, l.t.ssrc, l.t.rtx
+		}
+		if l.line.sends || l.line.gets {
+			lines, tracks = append(lines, l.line), append(tracks, l.t)
 		}
 	}
-	return senders, nil
+	return lines, tracks
 }
 
 const maxAnswerBytes = 256 << 10
 
-// negotiate posts the offer, all candidates in it, and takes the answer. It
-// returns the session's URL.
-func (c *Client) negotiate(ctx context.Context, pc *webrtc.PeerConnection) (session string, err error) {
-	offer, err := pc.CreateOffer(nil)
+// negotiate posts the offer and takes the answer. It also returns the session's
+// URL.
+func (c *Client) negotiate(ctx context.Context, fingerprint string) (a *answer, session string, err error) {
+	lines, tracks := c.offerLines()
+	offer := offerText(c.link.ice.local, fingerprint, c.cname, lines)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, strings.NewReader(offer))
 	if err != nil {
-		return "", err
-	}
-	gathered := webrtc.GatheringCompletePromise(pc)
-	if err := pc.SetLocalDescription(offer); err != nil {
-		return "", err
-	}
-	select {
-	case <-gathered:
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, strings.NewReader(pc.LocalDescription().SDP))
-	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	req.Header.Set("Content-Type", "application/sdp")
 	c.recv.posted = codec.Now()
 	res, err := c.cfg.HTTP.Do(req)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	if res.StatusCode != http.StatusCreated {
-		return "", fmt.Errorf("%w: %s: %s", ErrRefused, res.Status, strings.TrimSpace(string(body)))
+		return nil, "", fmt.Errorf("%w: %s: %s", ErrRefused, res.Status, strings.TrimSpace(string(body)))
 	}
 	if session, err = resolve(c.endpoint, res.Header.Get("Location")); err != nil {
-		return "", err
+		return nil, "", err
 	}
-	err = pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)})
+	if a, err = parseAnswer(string(body), len(lines)); err == nil {
+		c.link.ice.remote, c.link.ice.candidates = a.remote, a.candidates
+		for i, t := range tracks {
+			if t != nil {
+				err = errors.Join(err, t.negotiated(&c.link, &a.lines[i], c.cfg.RED))
+			}
+		}
+	}
 	if err != nil {
 		c.leave(session)
-		return "", fmt.Errorf("the server's answer: %w", err)
+		return nil, "", err
 	}
-	return session, nil
+	return a, session, nil
 }
 
 func resolve(endpoint, location string) (string, error) {
@@ -409,26 +364,113 @@ func (c *Client) leave(session string) {
 	_ = res.Body.Close()
 }
 
-// sendReports sends sender reports with a CNAME once a second, the first one
-// at once: without it the server cannot put sound and picture together.
-func (c *Client) sendReports(ctx context.Context, pc *webrtc.PeerConnection) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		now := time.Now()
-		for _, t := range []*track{c.audio, c.video} {
-			if t == nil {
-				continue
-			}
-			if sr := t.report(now); sr != nil {
-				// It fails only while the connection closes.
-				_ = pc.WriteRTCP([]rtcp.Packet{sr, rtcp.NewCNAMESourceDescription(sr.SSRC, t.streamID)})
-			}
-		}
+// Between two compound packets of RTCP, as browsers have it: 1 s with pictures,
+// 5 s without. The first ones come sooner: without them the server cannot put
+// sound and picture together, nor tell how the path is.
+const (
+	firstReport   = 100 * time.Millisecond
+	earlyReports  = 3
+	pictureReport = time.Second
+	soundReport   = 5 * time.Second
+)
+
+// keepUp sends reports and keeps the path open until ctx is done.
+func (c *Client) keepUp(ctx context.Context) {
+	interval := soundReport
+	if c.video != nil || c.role != Publisher && !c.cfg.NoVideo {
+		interval = pictureReport
+	}
+	report, consent := codec.Now()+firstReport, codec.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for n := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
+		}
+		now := codec.Now()
+		if now >= consent {
+			// Clients that joined together do not go on together (RFC 7675 section 5.1).
+			consent = now + consentInterval*4/5 + mathrand.N(consentInterval*2/5)
+			if err := c.link.consent(now); err != nil {
+				c.fail(fmt.Errorf("%w: %w", ErrDisconnected, err))
+				return
+			}
+		}
+		if now >= report {
+			c.sendReports(now)
+			report = now + pictureReport
+			if n++; n > earlyReports {
+				report = now + interval
+			}
+		}
+		timer.Reset(min(report, consent) - now)
+	}
+}
+
+// sendReports tells of what was sent and of what came (RFC 3550 section 6.4).
+func (c *Client) sendReports(now time.Duration) {
+	blocks := c.recv.reports(now)
+	for _, t := range c.tracks() {
+		if sr := t.report(time.Now()); sr != nil {
+			sr.Reports, blocks = blocks, nil
+			c.link.writeRTCP(sr, rtcp.NewCNAMESourceDescription(sr.SSRC, c.cname))
+		}
+	}
+	if len(blocks) > 0 {
+		ssrc := c.reporter()
+		c.link.writeRTCP(&rtcp.ReceiverReport{SSRC: ssrc, Reports: blocks}, rtcp.NewCNAMESourceDescription(ssrc, c.cname))
+	}
+}
+
+// reporter is the SSRC that feedback comes from.
+func (c *Client) reporter() uint32 {
+	for _, t := range c.tracks() {
+		return t.ssrc
+	}
+	return 1 // who sends nothing collides with nobody
+}
+
+// takeRTP handles one packet; it runs where packets are read.
+func (c *Client) takeRTP(h *rtp.Header, payload []byte, size int, now time.Duration) {
+	switch h.PayloadType {
+	case ptOpus:
+		c.recv.takeAudio(h, payload, size, now)
+	case ptVP8, ptRTX:
+		nacks, wantKey := c.recv.takeVideo(h, payload, now)
+		ssrc := c.recv.mu.pictureState.ssrc // the reader's, which this is
+		if len(nacks) > 0 {
+			c.link.writeRTCP(&rtcp.TransportLayerNack{
+				SenderSSRC: c.reporter(), MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(nacks),
+			})
+		}
+		if wantKey {
+			c.link.writeRTCP(&rtcp.PictureLossIndication{SenderSSRC: c.reporter(), MediaSSRC: ssrc})
+		}
+	}
+}
+
+// takeRTCP handles one compound packet; it runs where packets are read.
+func (c *Client) takeRTCP(packets []rtcp.Packet, now time.Duration) {
+	for _, p := range packets {
+		switch p := p.(type) {
+		case *rtcp.SenderReport:
+			c.recv.senderReport(p, now)
+		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+			if c.video != nil {
+				c.video.takeKeyframeRequest()
+			}
+		case *rtcp.TransportLayerNack:
+			if c.video == nil || p.MediaSSRC != c.video.ssrc {
+				continue
+			}
+			for _, pair := range p.Nacks {
+				pair.Range(func(seq uint16) bool {
+					c.video.resend(seq)
+					return true
+				})
+			}
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pion/webrtc/v4"
-
 	"mixdown/codec"
 )
 
@@ -32,7 +30,7 @@ func TestPacerDrifts(t *testing.T) {
 // been sent between them.
 func TestReportsDrift(t *testing.T) {
 	for _, ppm := range []drift{0, 300, -300} {
-		tr := newTrack(webrtc.RTPCodecTypeAudio, nil, "x")
+		tr := newTrack(sound, nil)
 		tr.drift = ppm
 		start := time.Unix(1000, 0)
 		first := tr.mu.lastRTPTime

@@ -7,7 +7,6 @@ import (
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
-	"github.com/pion/webrtc/v4"
 
 	"mixdown/codec"
 )
@@ -24,6 +23,9 @@ type Packet struct {
 	Seq int64
 	// Arrival is when it was read from the socket, on the process's clock.
 	Arrival time.Duration
+	// Heard is who is in it, as the server says, loudest first: CSRCs and RFC
+	// 6465 levels. It is valid until the callback returns.
+	Heard []codec.Contributor
 }
 
 // pliInterval is as often as a key frame is asked for at most.
@@ -44,6 +46,11 @@ type receiver struct {
 		onVideo      func(Frame)
 		audioClock   senderClock
 		videoClock   senderClock
+		audioLog     reception
+		videoLog     reception
+		counter      audioCounter
+		heard        []codec.Contributor // scratch
+		pictureState pictureState
 	}
 }
 
@@ -60,24 +67,6 @@ func (c *senderClock) capture(ts uint32) codec.NTPTime {
 	}
 	// Reports come each second: the product stays far inside 64 bits.
 	return c.ntp + codec.NTPTime(int64(int32(ts-c.rtp))<<32/c.rate)
-}
-
-// readReports keeps a clock up to date until the track ends. Reading is also
-// what drives pion's receiver reports.
-func (r *receiver) readReports(from *webrtc.RTPReceiver, c *senderClock, rate int64) {
-	for {
-		packets, _, err := from.ReadRTCP()
-		if err != nil {
-			return
-		}
-		for _, p := range packets {
-			if sr, ok := p.(*rtcp.SenderReport); ok {
-				r.mu.Lock()
-				*c = senderClock{codec.NTPTime(sr.NTPTime), sr.RTPTime, rate}
-				r.mu.Unlock()
-			}
-		}
-	}
 }
 
 // audioCounter follows one stream of sound by its packets' headers.
@@ -118,78 +107,125 @@ func (r *receiver) count(c *audioCounter, number uint16, timestamp uint32, bytes
 	return seq
 }
 
-// readAudio runs until the track ends.
-func (r *receiver) readAudio(t *webrtc.TrackRemote) {
-	var (
-		buf     = make([]byte, 1600)
-		packet  rtp.Packet
-		counter = audioCounter{highest: -1}
-	)
-	for {
-		n, _, err := t.Read(buf)
-		if err != nil {
-			return
+// takeAudio handles one packet of sound.
+func (r *receiver) takeAudio(h *rtp.Header, payload []byte, size int, now time.Duration) {
+	if len(payload) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.audioLog.push(h.SSRC, h.SequenceNumber, h.Timestamp, now)
+	c := &r.mu.counter
+	seq := r.count(c, h.SequenceNumber, h.Timestamp, size, now)
+	if r.mu.onAudio == nil {
+		return
+	}
+	r.mu.heard = appendHeard(r.mu.heard[:0], h)
+	r.mu.onAudio(Packet{
+		Data: payload, Seq: seq, Arrival: now, Capture: r.mu.audioClock.capture(h.Timestamp),
+		PTS:   time.Duration(int32(h.Timestamp-c.first)) * time.Second / codec.SampleRate,
+		Heard: r.mu.heard,
+	})
+}
+
+// appendHeard reads who is in a packet and how loud (RFC 6465).
+func appendHeard(dst []codec.Contributor, h *rtp.Header) []codec.Contributor {
+	if len(h.CSRC) == 0 {
+		return dst
+	}
+	levels := h.GetExtension(extCSRCLevel)
+	for i, csrc := range h.CSRC {
+		level := uint8(codec.Silence)
+		if i < len(levels) {
+			level = levels[i] & 0x7f
 		}
-		now := codec.Now()
-		if packet.Unmarshal(buf[:n]) != nil || len(packet.Payload) == 0 {
-			continue
+		dst = append(dst, codec.Contributor{CSRC: csrc, LevelDBov: level})
+	}
+	return dst
+}
+
+// takeVideo handles one packet of the picture, or a repair of one. It returns
+// what is to be asked for, valid until the next call, and whether a key frame is.
+func (r *receiver) takeVideo(h *rtp.Header, payload []byte, now time.Duration) (nacks []uint16, wantKey bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := &r.mu.pictureState
+	v.packet.Header, v.packet.Payload = *h, payload
+	if h.PayloadType == ptRTX {
+		if len(payload) < 2 {
+			return nil, false // padding, to probe the path
 		}
-		r.mu.Lock()
-		seq := r.count(&counter, packet.SequenceNumber, packet.Timestamp, n, now)
-		if r.mu.onAudio != nil {
-			r.mu.onAudio(Packet{
-				Data: packet.Payload, Seq: seq, Arrival: now, Capture: r.mu.audioClock.capture(packet.Timestamp),
-				PTS: time.Duration(int32(packet.Timestamp-counter.first)) * time.Second / codec.SampleRate,
-			})
+		// RFC 4588 section 4: the original number before the payload.
+		v.packet.SequenceNumber = uint16(payload[0])<<8 | uint16(payload[1])
+		v.packet.Payload = payload[2:]
+	} else {
+		r.mu.videoLog.push(h.SSRC, h.SequenceNumber, h.Timestamp, now)
+		v.ssrc = h.SSRC
+	}
+	if v.lastPLI == 0 {
+		v.lastPLI = now // the stream begins with a key frame: let it come
+	}
+	v.now, v.askKey = now, false
+	v.nack.came(v.packet.SequenceNumber, now)
+	v.assembler.push(&v.packet, now)
+	if v.askKey = r.wantKey.Swap(false) || v.askKey && now-v.lastPLI >= pliInterval; v.askKey {
+		r.mu.video.PLIs++
+		v.lastPLI = now
+	}
+	return v.nack.due(now), v.askKey
+}
+
+// pictureState is what puts pictures together.
+type pictureState struct {
+	assembler *assembler
+	nack      nacker
+	packet    rtp.Packet
+	ssrc      uint32
+	lastPLI   time.Duration
+	now       time.Duration // of the packet that is handled
+	askKey    bool
+}
+
+// init makes what holds state. It is called once, before anything comes.
+func (r *receiver) init() {
+	r.mu.counter.highest = -1
+	r.mu.audioLog.rate, r.mu.videoLog.rate = codec.SampleRate, videoClockRate
+	v := &r.mu.pictureState
+	v.assembler = newAssembler(&r.mu.video, func(f Frame) {
+		r.mu.pictures.add(v.now, 0)
+		if r.mu.video.First == 0 {
+			r.mu.video.First = v.now - r.posted
 		}
-		r.mu.Unlock()
+		if r.mu.onVideo != nil {
+			f.Capture, f.Arrival = r.mu.videoClock.capture(f.timestamp), v.now
+			r.mu.onVideo(f)
+		}
+	}, func() { v.askKey = true })
+}
+
+// senderReport brings the clock of the report's stream up to date.
+func (r *receiver) senderReport(sr *rtcp.SenderReport, now time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range []struct {
+		log   *reception
+		clock *senderClock
+	}{{&r.mu.audioLog, &r.mu.audioClock}, {&r.mu.videoLog, &r.mu.videoClock}} {
+		s.log.senderReport(sr.SSRC, codec.NTPTime(sr.NTPTime), now)
+		if s.log.started && s.log.ssrc == sr.SSRC {
+			*s.clock = senderClock{codec.NTPTime(sr.NTPTime), sr.RTPTime, s.log.rate}
+		}
 	}
 }
 
-// readVideo runs until the track ends. sendPLI asks for a key frame.
-func (r *receiver) readVideo(t *webrtc.TrackRemote, sendPLI func([]rtcp.Packet) error) {
-	var (
-		buf     = make([]byte, 1600)
-		packet  rtp.Packet
-		lastPLI time.Duration
-		now     time.Duration
-		askKey  bool
-	)
+// reports returns the blocks about what came.
+func (r *receiver) reports(now time.Duration) (blocks []rtcp.ReceptionReport) {
 	r.mu.Lock()
-	a := newAssembler(&r.mu.video, func(f Frame) {
-		r.mu.pictures.add(now, 0)
-		if r.mu.video.First == 0 {
-			r.mu.video.First = now - r.posted
-		}
-		if r.mu.onVideo != nil {
-			f.Capture, f.Arrival = r.mu.videoClock.capture(f.timestamp), now
-			r.mu.onVideo(f)
-		}
-	}, func() { askKey = true })
-	r.mu.Unlock()
-	for {
-		n, _, err := t.Read(buf)
-		if err != nil {
-			return
-		}
-		now = codec.Now()
-		if packet.Unmarshal(buf[:n]) != nil {
-			continue
-		}
-		if lastPLI == 0 {
-			lastPLI = now // the stream begins with a key frame: let it come
-		}
-		askKey = false
-		r.mu.Lock()
-		a.push(&packet, now)
-		if askKey = r.wantKey.Swap(false) || askKey && now-lastPLI >= pliInterval; askKey {
-			r.mu.video.PLIs++
-			lastPLI = now
-		}
-		r.mu.Unlock()
-		if askKey {
-			// It fails only while the connection closes.
-			_ = sendPLI([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(t.SSRC())}})
+	defer r.mu.Unlock()
+	for _, log := range []*reception{&r.mu.audioLog, &r.mu.videoLog} {
+		if b, ok := log.report(now); ok {
+			blocks = append(blocks, b)
 		}
 	}
+	return blocks
 }

@@ -10,6 +10,8 @@ type SentStats struct {
 	Units, Keyframes         uint64
 	Packets, Bytes, Errors   uint64
 	Resent, KeyframeRequests uint64
+	// Silent are units of sound that were not sent: DTX.
+	Silent uint64
 	// Skipped is media time left out because this process could not run.
 	Skipped time.Duration
 }

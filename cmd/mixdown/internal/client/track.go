@@ -2,14 +2,13 @@ package client
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
-	"github.com/pion/webrtc/v4"
 
 	"mixdown/cmd/mixdown/internal/clip"
 	"mixdown/codec"
@@ -23,102 +22,120 @@ const (
 	// 2 s of 500 kb/s.
 	historySize = 256
 
-	audioLevelURI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	videoClockRate = 90000
+
+	// maxRED is how many earlier packets one of sound may repeat.
+	maxRED = 2
+	// maxREDOffset and maxREDBytes are what RFC 2198 section 3 can say of one.
+	maxREDOffset = 1<<14 - 1
+	maxREDBytes  = 1<<10 - 1
+
+	// refreshAfter is how long a pause of DTX may last: after that encoders
+	// describe the background noise anew, or the server would take us for gone.
+	refreshAfter = 400 * time.Millisecond
 )
 
-// track is one stream that the client sends. It implements webrtc.TrackLocal.
+// kind tells a client's streams apart.
+type kind string
+
+const (
+	sound   kind = "audio"
+	picture kind = "video"
+)
+
+// rtpWriter is where whole packets go; a link is one.
+type rtpWriter interface {
+	writeRTP(packet []byte) (int, error)
+}
+
+// track is one stream that the client sends.
 type track struct {
-	kind      webrtc.RTPCodecType
+	kind      kind
 	clockRate int64
-	streamID  string
 	source    Source
 	observer  Observer // the source, or nil
 	drift     drift
-	bound     chan struct{} // closed by the first Bind
+	ssrc, rtx uint32
+	rtpStart  uint32    // timestamp of media time zero
+	out       rtpWriter // set before run, and before anything can come
 
 	mu struct { // packets leave in order of their numbers, resent ones between
 		sync.Mutex
-		writer      webrtc.TrackLocalWriter
-		header      rtp.Header // of the next packet
-		levelID     uint8      // header extension, 0 when not negotiated
-		rtx         rtp.Header // SSRC 0 when not negotiated
+		seq, rtxSeq uint16
 		pictureID   uint16
-		history     [historySize]sentPacket
-		scratch     []byte
-		stats       SentStats
-		lastRTPTime uint32        // of the latest unit
+		levels      bool // RFC 6464 was negotiated
+		red         int  // earlier packets that each repeats; 0: not negotiated
+		canRTX      bool
+
+		packet  []byte // scratch: the packet being sent
+		history []sentPacket
+		repeats [maxRED]sentSound // of the last packets of sound, by number
+		stats   SentStats
+		// silent says that the last unit was DTX, paused that it was not sent.
+		silent, paused bool
+		pausedFor      time.Duration
+
+		lastRTPTime uint32        // of the latest unit that was sent
 		lastSent    time.Time     // when that unit was due
 		handed      time.Duration // when the latest packet went to the socket
 	}
 }
 
-// sentPacket is one packet as it was sent; payload's memory is used again.
+// sentPacket is one packet of the picture as it was sent, from the RTP header
+// on; its memory is used again.
 type sentPacket struct {
-	header  rtp.Header
-	payload []byte
-	valid   bool
+	seq    uint16
+	packet []byte
 }
 
-func newTrack(kind webrtc.RTPCodecType, source Source, streamID string) *track {
-	t := &track{kind: kind, source: source, streamID: streamID, clockRate: 90000, bound: make(chan struct{})}
+// sentSound is one packet of sound for repetition; its memory is used again.
+type sentSound struct {
+	timestamp uint32
+	data      []byte
+}
+
+func newTrack(k kind, source Source) *track {
+	t := &track{kind: k, source: source, clockRate: codec.SampleRate, ssrc: rand.Uint32() | 1}
 	t.observer, _ = source.(Observer)
-	if kind == webrtc.RTPCodecTypeAudio {
-		t.clockRate = codec.SampleRate
+	m := &t.mu
+	if k == picture {
+		t.clockRate, t.rtx = videoClockRate, t.ssrc+1
+		m.history = make([]sentPacket, historySize)
 	}
-	// Random starts, RFC 3550 section 5.1.
-	t.mu.header = rtp.Header{Version: 2, SequenceNumber: uint16(rand.Uint32()), Timestamp: rand.Uint32()}
-	t.mu.pictureID = uint16(rand.Uint32()) & 0x7fff
-	t.mu.lastRTPTime = t.mu.header.Timestamp
+	// Random starts (RFC 3550 section 5.1); numbers in the lower half, since a
+	// receiver guesses the rollover counter from the first packet that it gets.
+	m.seq, m.rtxSeq, t.rtpStart = uint16(rand.Uint32()>>17), uint16(rand.Uint32()>>17), rand.Uint32()
+	m.pictureID = uint16(rand.Uint32()) & 0x7fff
+	m.lastRTPTime = t.rtpStart
+	m.packet = make([]byte, 0, maxDatagram)
 	return t
 }
 
-func (t *track) ID() string                { return t.kind.String() }
-func (t *track) RID() string               { return "" }
-func (t *track) StreamID() string          { return t.streamID }
-func (t *track) Kind() webrtc.RTPCodecType { return t.kind }
-
-// Bind is called by pion when the answer is known.
-func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	want := webrtc.MimeTypeVP8
-	if t.kind == webrtc.RTPCodecTypeAudio {
-		want = webrtc.MimeTypeOpus
+// negotiated sets up what the answer says of the track's line. red is how many
+// packets to repeat where that is understood.
+func (t *track) negotiated(out rtpWriter, line *answerLine, red int) error {
+	want := ptOpus
+	if t.kind == picture {
+		want = ptVP8
 	}
-	var chosen, rtx *webrtc.RTPCodecParameters
-	for _, p := range c.CodecParameters() {
-		switch p.MimeType {
-		case want:
-			chosen = &p
-		case webrtc.MimeTypeRTX:
-			rtx = &p
-		}
+	if !line.takes || !line.has(want) {
+		return badAnswer("it takes no %s", t.kind)
 	}
-	if chosen == nil {
-		return webrtc.RTPCodecParameters{}, errors.New("the answer takes no " + want)
-	}
+	t.out = out
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mu.writer = c.WriteStream()
-	t.mu.header.SSRC, t.mu.header.PayloadType = uint32(c.SSRC()), uint8(chosen.PayloadType)
-	if ssrc := c.SSRCRetransmission(); ssrc != 0 && rtx != nil {
-		t.mu.rtx = rtp.Header{Version: 2, SSRC: uint32(ssrc), PayloadType: uint8(rtx.PayloadType), SequenceNumber: uint16(rand.Uint32())}
+	t.mu.canRTX = t.kind == picture && line.has(ptRTX)
+	t.mu.levels = t.kind == sound && slices.Contains(line.extensions, extLevel)
+	if t.kind == sound && line.has(ptRED) {
+		t.mu.red = red
 	}
-	for _, e := range c.HeaderExtensions() {
-		if e.URI == audioLevelURI {
-			t.mu.levelID = uint8(e.ID)
-		}
-	}
-	close(t.bound)
-	return *chosen, nil
+	return nil
 }
-
-// Unbind is called by pion when the connection closes.
-func (t *track) Unbind(webrtc.TrackLocalContext) error { return nil }
 
 // run sends the source's units until ctx is done. start is the instant of
 // media time zero, the same for all tracks of a client.
 func (t *track) run(ctx context.Context, start time.Time) error {
 	p := pacer{start: start, drift: t.drift}
-	rtpStart := t.mu.header.Timestamp
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
@@ -139,7 +156,13 @@ func (t *track) run(ctx context.Context, start time.Time) error {
 			if drift := due.Sub(start) - p.pts; unit.Duration == 0 || drift > maxLate {
 				p.pts += drift
 			}
-		} else if wait > 0 {
+		}
+		if t.pause(unit) {
+			// Not waited for either: a client that is silent costs nothing.
+			wait = p.advance(unit.Duration, time.Now())
+			continue
+		}
+		if !t.source.Live() && wait > 0 {
 			timer.Reset(wait)
 			select {
 			case <-ctx.Done():
@@ -148,7 +171,7 @@ func (t *track) run(ctx context.Context, start time.Time) error {
 			}
 		}
 		ticks := int64(p.pts/time.Second)*t.clockRate + int64(p.pts%time.Second)*t.clockRate/int64(time.Second)
-		t.send(unit, rtpStart+uint32(ticks), due)
+		t.send(unit, t.rtpStart+uint32(ticks), due)
 		now := time.Now()
 		if t.observer != nil {
 			t.mu.Lock()
@@ -163,55 +186,133 @@ func (t *track) run(ctx context.Context, start time.Time) error {
 	}
 }
 
+// pause reports whether a unit is DTX and need not be sent: not the first of a
+// row, which tells the receiver's decoder, and for no longer than encoders pause.
+func (t *track) pause(u clip.Unit) bool {
+	if t.kind != sound {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := &t.mu
+	m.pausedFor += u.Duration
+	switch {
+	case len(u.Data) > maxDTXBytes:
+		m.silent = false
+	case !m.silent:
+		m.silent = true
+	case m.pausedFor <= refreshAfter:
+		m.paused = true
+		m.stats.Silent++
+		return true
+	}
+	m.pausedFor = 0
+	return false
+}
+
+// maxDTXBytes: what is no longer need not be sent (RFC 7587 section 3.1.3).
+const maxDTXBytes = 2
+
 // send packetises one unit and writes it.
 func (t *track) send(u clip.Unit, rtpTime uint32, due time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := &t.mu
 	m.lastRTPTime, m.lastSent = rtpTime, due
-	m.header.Timestamp = rtpTime
 	m.stats.Units++
-	if u.Key && t.kind == webrtc.RTPCodecTypeVideo {
-		m.stats.Keyframes++
-	}
-	if t.kind == webrtc.RTPCodecTypeAudio {
-		h := m.header
-		if m.levelID != 0 && u.Level.Valid {
-			level := u.Level.DBov
-			if u.Level.Voice {
-				level |= 0x80
-			}
-			// A fresh slice each time: the history keeps headers.
-			_ = h.SetExtension(m.levelID, []byte{level})
-		}
-		t.write(h, u.Data)
+	if t.kind == sound {
+		t.sendSound(u, rtpTime)
 		return
+	}
+	if u.Key {
+		m.stats.Keyframes++
 	}
 	// RFC 7741 section 4.2: X, then I with a 15 bit PictureID.
 	m.pictureID = (m.pictureID + 1) & 0x7fff
 	for rest, first := u.Data, true; len(rest) > 0; first = false {
 		n := min(len(rest), payloadBytes)
-		m.scratch = append(m.scratch[:0], 0x80, 0x80, 0x80|byte(m.pictureID>>8), byte(m.pictureID))
+		b := appendHeader(m.packet[:0], t.ssrc, ptVP8, m.seq, rtpTime, n == len(rest))
+		start := byte(0x80)
 		if first {
-			m.scratch[0] |= 0x10
+			start = 0x90
 		}
-		m.scratch = append(m.scratch, rest[:n]...)
+		b = append(b, start, 0x80, 0x80|byte(m.pictureID>>8), byte(m.pictureID))
+		m.packet = append(b, rest[:n]...)
 		rest = rest[n:]
-		h := m.header
-		h.Marker = len(rest) == 0
-		t.write(h, m.scratch)
+		slot := &m.history[m.seq%historySize]
+		slot.seq, slot.packet = m.seq, append(slot.packet[:0], m.packet...)
+		t.write()
 	}
 }
 
-// write sends one packet and remembers it. The caller holds mu.
-func (t *track) write(h rtp.Header, payload []byte) {
+// sendSound writes one packet of sound, with its level, and what was sent before
+// once more where that was negotiated. The caller holds mu.
+func (t *track) sendSound(u clip.Unit, rtpTime uint32) {
 	m := &t.mu
-	slot := &m.history[h.SequenceNumber%historySize]
-	slot.header, slot.valid = h, true
-	slot.payload = append(slot.payload[:0], payload...)
-	m.header.SequenceNumber++
+	pt := byte(ptOpus)
+	if m.red > 0 {
+		pt = ptRED
+	}
+	// The first after a pause is marked (RFC 7587 section 4.2).
+	b := appendHeader(m.packet[:0], t.ssrc, pt, m.seq, rtpTime, m.paused || m.stats.Packets == 0)
+	m.paused = false
+	if m.levels && u.Level.Valid {
+		level := u.Level.DBov & 0x7f
+		if u.Level.Voice {
+			level |= 0x80
+		}
+		b[0] |= 0x10 // RFC 8285 section 4.2: one word of one-byte elements
+		b = append(b, 0xbe, 0xde, 0, 1, extLevel<<4, level, 0, 0)
+	}
+	if m.red > 0 {
+		b = t.appendRED(b, u.Data, rtpTime)
+	}
+	m.packet = append(b, u.Data...)
+	t.write()
+}
+
+// appendRED writes everything of a redundant payload but the primary's data
+// (RFC 2198 section 3). The caller holds mu.
+func (t *track) appendRED(b, data []byte, rtpTime uint32) []byte {
+	m := &t.mu
+	var repeated [maxRED][]byte
+	room := payloadBytes - len(data)
+	for d := m.red; d > 0; d-- {
+		old := &m.repeats[int(m.seq-uint16(d))%maxRED]
+		offset, n := rtpTime-old.timestamp, len(old.data)
+		if n == 0 || n > maxREDBytes || offset == 0 || offset > maxREDOffset || n > room {
+			continue // nothing yet, or it is too long ago
+		}
+		room -= n
+		repeated[d-1] = old.data
+		b = append(b, 0x80|ptOpus, byte(offset>>6), byte(offset<<2)|byte(n>>8), byte(n))
+	}
+	b = append(b, ptOpus)
+	for d := m.red; d > 0; d-- {
+		b = append(b, repeated[d-1]...)
+	}
+	slot := &m.repeats[int(m.seq)%maxRED]
+	slot.timestamp, slot.data = rtpTime, append(slot.data[:0], data...)
+	return b
+}
+
+// appendHeader writes a fixed RTP header (RFC 3550 section 5.1).
+func appendHeader(b []byte, ssrc uint32, pt byte, seq uint16, timestamp uint32, marker bool) []byte {
+	if marker {
+		pt |= 0x80
+	}
+	b = append(b, 0x80, pt)
+	b = binary.BigEndian.AppendUint16(b, seq)
+	b = binary.BigEndian.AppendUint32(b, timestamp)
+	return binary.BigEndian.AppendUint32(b, ssrc)
+}
+
+// write sends m.packet, which has the next number. The caller holds mu.
+func (t *track) write() {
+	m := &t.mu
+	m.seq++
 	m.handed = codec.Now()
-	n, err := m.writer.WriteRTP(&h, payload)
+	n, err := t.out.writeRTP(m.packet)
 	if err != nil {
 		m.stats.Errors++
 		return
@@ -225,24 +326,28 @@ func (t *track) resend(seq uint16) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := &t.mu
+	if t.kind != picture {
+		return // nobody asks for sound: it would come too late
+	}
 	slot := &m.history[seq%historySize]
-	if !slot.valid || slot.header.SequenceNumber != seq {
+	if slot.seq != seq || len(slot.packet) == 0 {
 		return
 	}
 	m.stats.Resent++
-	if m.rtx.SSRC == 0 {
-		h := slot.header
-		_, _ = m.writer.WriteRTP(&h, slot.payload)
+	if !m.canRTX {
+		_, _ = t.out.writeRTP(slot.packet) // it is asked for again
 		return
 	}
 	// RFC 4588 section 4: the original number before the payload.
-	h := m.rtx
-	h.Timestamp, h.Marker = slot.header.Timestamp, slot.header.Marker
-	m.rtx.SequenceNumber++
-	m.scratch = append(m.scratch[:0], byte(seq>>8), byte(seq))
-	m.scratch = append(m.scratch, slot.payload...)
-	_, _ = m.writer.WriteRTP(&h, m.scratch)
+	old := slot.packet
+	b := appendHeader(m.packet[:0], t.rtx, ptRTX, m.rtxSeq, binary.BigEndian.Uint32(old[4:]), old[1]&0x80 != 0)
+	m.packet = append(append(b, byte(seq>>8), byte(seq)), old[rtpHeaderBytes:]...)
+	m.rtxSeq++
+	_, _ = t.out.writeRTP(m.packet)
 }
+
+// rtpHeaderBytes is an RTP header without extensions.
+const rtpHeaderBytes = 12
 
 // report returns this stream's sender report (RFC 3550 section 6.4.1), or nil
 // before the first packet. The timestamp is that of the report's own instant.
@@ -255,35 +360,17 @@ func (t *track) report(now time.Time) *rtcp.SenderReport {
 	}
 	ahead := int64(t.drift.media(now.Sub(m.lastSent))) * t.clockRate / int64(time.Second)
 	return &rtcp.SenderReport{
-		SSRC: m.header.SSRC, NTPTime: uint64(codec.NTPTimeOf(now)), RTPTime: m.lastRTPTime + uint32(ahead),
+		SSRC: t.ssrc, NTPTime: uint64(codec.NTPTimeOf(now)), RTPTime: m.lastRTPTime + uint32(ahead),
 		PacketCount: uint32(m.stats.Packets), OctetCount: uint32(m.stats.Bytes),
 	}
 }
 
-// readRTCP serves what the server asks of this stream, until the sender stops.
-func (t *track) readRTCP(sender *webrtc.RTPSender) {
-	for {
-		packets, _, err := sender.ReadRTCP()
-		if err != nil {
-			return
-		}
-		for _, p := range packets {
-			switch p := p.(type) {
-			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-				t.mu.Lock()
-				t.mu.stats.KeyframeRequests++
-				t.mu.Unlock()
-				t.source.RequestKeyframe()
-			case *rtcp.TransportLayerNack:
-				for _, pair := range p.Nacks {
-					pair.Range(func(seq uint16) bool {
-						t.resend(seq)
-						return true
-					})
-				}
-			}
-		}
-	}
+// takeKeyframeRequest serves PLI and FIR.
+func (t *track) takeKeyframeRequest() {
+	t.mu.Lock()
+	t.mu.stats.KeyframeRequests++
+	t.mu.Unlock()
+	t.source.RequestKeyframe()
 }
 
 func (t *track) stats() SentStats {
