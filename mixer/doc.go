@@ -6,13 +6,20 @@
 // # The shape
 //
 //	Manager -- Room -- Participant -- source (playout, camera, screen)
-//	                \- program (mix, compositor, renditions)
+//	                \- program (mix, compositor, renditions), the main one
+//	                |            and one for each group
+//	                \- Input (a file that plays)
 //	                \- recording
 //
 // A [Manager] holds the rooms. A [Room] is one conference: a control loop that
 // owns all of its state, and two clocks. What the room puts out is its program:
 // an audio mix and a canvas, each coded once. A [Participant] is a member; what
 // it contributes is a source, which knows nothing of participants.
+//
+// A group ([GroupID]) is people with a program of their own, ticked by the same
+// clocks. Everybody belongs to one program, and may be heard in others as
+// well; moving somebody is one command and no renegotiation. An [Input]
+// contributes without being a participant.
 //
 // Media comes in through a Participant, which satisfies the transport's
 // Handler, and leaves through a [Sink], which a connection or a recorder
@@ -45,7 +52,9 @@
 // must never wait behind a picture, and its thread is not niced. Everybody whose
 // gate is closed hears the same bytes; whoever talks hears a mix of their own,
 // from an encoder copied from the shared one in the tick in which the gate
-// opens.
+// opens. Listeners whose links lose sound share an encode with error correction
+// instead. Who is silent by what he says of his level is not decoded, and when
+// nobody is heard nothing is coded.
 //
 // # Time
 //
