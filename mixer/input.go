@@ -214,6 +214,7 @@ func (g *program) reconcileInputs(inputs []*Input, wake func()) {
 		member, err := g.mix.Join(in.csrc, in.player)
 		if err == nil {
 			member.SetGain(math.Pow(10, in.gainDB/20))
+			member.SetLevelling(false) // it is as loud as somebody made it
 			err = member.SetListening(false)
 		}
 		if err != nil {
