@@ -198,9 +198,9 @@ func (r *Room) apply(v *voice, f *facts) {
 		v.member.SetEchoDetection(!f.noEchoGuard)
 	}
 	if s := v.p.source; s != nil && !v.guest {
-		s.sound.processor = nil
+		s.sound.suppressor = nil
 		if f.suppress {
-			s.sound.processor = s.suppressor
+			s.sound.suppressor = s.suppressor
 		}
 	}
 	v.facts = f

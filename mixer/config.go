@@ -10,7 +10,6 @@ import (
 
 	"mixdown/codec"
 	"mixdown/codec/worker"
-	"mixdown/mixer/audio"
 	"mixdown/mixer/layout"
 	"mixdown/mixer/record"
 	"mixdown/mixer/video"
@@ -70,9 +69,10 @@ type Codecs struct {
 	Suppressor func() (Suppressor, error)
 }
 
-// Suppressor takes noise out of 20 ms of sound after the other, in place.
+// Suppressor takes the noise out of one person's sound.
 type Suppressor interface {
-	audio.Processor
+	// Process changes 20 ms in place, one after the other. It does not block.
+	Process(pcm *codec.AudioFrame)
 	Close() error
 }
 

@@ -68,14 +68,16 @@ func (s *source) close() {
 // audio loop.
 type sharedSound struct {
 	from *audio.Playout
-	// processor, when set, changes what was decoded.
-	processor audio.Processor
+	// suppressor, when set, works on what was decoded.
+	suppressor Suppressor
 	// mixes is in how many it is. In one alone it costs nothing.
 	mixes  int
 	pulled bool
 	at     time.Duration
 	frame  codec.AudioFrame
 	info   audio.Info
+	// quiet is the most that any of them has asked for in this tick.
+	quiet uint8
 }
 
 // Pull implements audio.Puller. now tells the ticks apart.
@@ -85,19 +87,25 @@ func (s *sharedSound) Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8
 		return s.process(dst, s.from.Pull(dst, now, quiet))
 	}
 	if !s.pulled || s.at != now {
-		// What is too quiet for one mix may be wanted by the other: decode all.
-		s.info = s.process(&s.frame, s.from.Pull(&s.frame, now, audio.DecodeAlways))
-		s.pulled, s.at = true, now
+		before := s.quiet
+		if !s.pulled {
+			before = audio.DecodeAlways
+		}
+		// What is too quiet for this mix may be wanted by the next, who will
+		// probably ask for the same as a tick ago.
+		s.info = s.process(&s.frame, s.from.Pull(&s.frame, now, max(quiet, before)))
+		s.pulled, s.at, s.quiet = true, now, 0
 	}
+	s.quiet = max(s.quiet, quiet)
 	*dst = s.frame
 	return s.info
 }
 
-// process changes what was decoded, if somebody asked for it. What was not
-// decoded is not changed either: it will not be heard.
+// process takes noise out of what was decoded, if somebody asked for it. What
+// was not decoded will not be heard either.
 func (s *sharedSound) process(pcm *codec.AudioFrame, info audio.Info) audio.Info {
-	if s.processor != nil && !info.Skipped {
-		s.processor.Process(pcm)
+	if s.suppressor != nil && !info.Skipped {
+		s.suppressor.Process(pcm)
 		info.Level = audio.Level(pcm[:])
 		info.Silent = info.Silent && info.Level == codec.Silence
 	}

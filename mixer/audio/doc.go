@@ -2,8 +2,8 @@
 // each sender's packets into an even flow of 20 ms frames, decides who is
 // heard, adds them up, and codes what each listener gets.
 //
-//	packets -> Playout -> Processor -> Gate -> level -> Bus (exact sum) -+-> Limiter -> encoder of a class -> all who are silent
-//	                                                                     +-> minus own -> Limiter -> own   -> each who is heard
+//	packets -> Playout -> Gate -> level -> Bus (exact sum) -+-> Limiter -> encoder of a class -> all who are silent
+//	                                                        +-> minus own -> Limiter -> own   -> each who is heard
 //
 // [Playout] is the jitter buffer of one sender. A reader pushes packets as they
 // come; the tick pulls 20 ms, always. [Mix] is the audio half of one program: a

@@ -30,7 +30,6 @@ type Member struct {
 
 	mix        *Mix
 	csrc       uint32
-	processor  Processor
 	listening  bool
 	levelling  bool
 	detecting  bool
@@ -69,11 +68,6 @@ func (mem *Member) SetGain(gain float64) {
 		mem.gainDB = 20 * math.Log10(mem.gain)
 	}
 }
-
-// SetProcessor puts p, which the caller owns, before the member's gate; nil
-// takes it away. Sound that is not decoded, because its sender says that it is
-// silence, is not processed either.
-func (mem *Member) SetProcessor(p Processor) { mem.processor = p }
 
 // SetLevelling says whether the member is brought to the common loudness. The
 // correction that was applied so far goes within 10 ms.

@@ -10,14 +10,6 @@ import (
 	"mixdown/codec"
 )
 
-// Processor works on a member's sound before anybody judges or hears it; a
-// noise suppressor is one.
-type Processor interface {
-	// Process changes 20 ms in place. It does not block. Silence that was not
-	// decoded is not shown to it.
-	Process(pcm *codec.AudioFrame)
-}
-
 // Puller is where a member's sound comes from; [Playout] is one.
 type Puller interface {
 	// Pull fills dst with the next 20 ms. Sound of which its sender says that

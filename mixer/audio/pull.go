@@ -66,9 +66,6 @@ func (m *Mix) pull(now time.Duration) {
 		info := mem.src.Pull(pcm, now, quiet)
 		if info.Skipped {
 			m.stats.Skipped++
-		} else if !info.Silent && mem.processor != nil {
-			mem.processor.Process(pcm)
-			info.Level = Level(pcm[:])
 		}
 		m.stats.Decoded += uint64(info.Decoded)
 		mem.info, mem.called = info, false

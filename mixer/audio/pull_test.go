@@ -211,48 +211,6 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// halver is a processor that makes sound fainter.
-type halver struct{ n int }
-
-func (h *halver) Process(pcm *codec.AudioFrame) {
-	h.n++
-	for i := range pcm {
-		pcm[i] /= 2
-	}
-}
-
-// What a processor makes of the sound is what is judged and heard; what is not
-// decoded is not processed.
-func TestProcessor(t *testing.T) {
-	tb := newTable(t, 0)
-	quiet := audiotest.Noise(1, 32768*0.0005, second)
-	loud := audiotest.Tone(300, 12000, 2*second)
-	mem, _ := tb.tells(1, slices.Concat(quiet, loud))
-	listener := tb.join(2, nil)
-	h := &halver{}
-	mem.SetProcessor(h)
-	tb.ticks(50)
-	if h.n != 0 {
-		t.Errorf("%d ticks of silence processed", h.n)
-	}
-	tb.ticks(20)
-	if h.n != 20 || mem.Level() != 18 {
-		t.Errorf("%d ticks processed, level %d, want 18", h.n, mem.Level())
-	}
-	halved := make([]int16, len(loud))
-	for i, s := range loud {
-		halved[i] = s / 2
-	}
-	if !equal(tb.hears(listener.Frame()), delayed(tb.n-1, make([]int16, 0), slices.Concat(quiet, halved))) {
-		t.Error("what is heard is not what the processor made")
-	}
-	mem.SetProcessor(nil)
-	tb.ticks(2)
-	if mem.Level() != 12 || h.n != 20 {
-		t.Errorf("without a processor: level %d", mem.Level())
-	}
-}
-
 // In a hall of silent people nobody is decoded but for the checks, which are
 // spread over time.
 func TestNobodyIsLookedAtInSilence(t *testing.T) {
