@@ -132,6 +132,8 @@ type link struct {
 	latency []time.Duration
 	infos   []Info
 	pcm     []int16
+	// forget keeps nothing of what was seen but the last tick
+	forget bool
 	// edit, when set, may change a packet before it is pushed; nil drops it.
 	edit func(*codec.EncodedFrame) *codec.EncodedFrame
 }
@@ -199,6 +201,9 @@ func (l *link) run(d time.Duration) {
 		l.inFlight = append(l.inFlight[:0], l.inFlight[n:]...)
 		var dst codec.AudioFrame
 		info := l.playout.Pull(&dst, now, l.quiet(l.tick))
+		if l.forget {
+			l.infos, l.pcm, l.latency = l.infos[:0], l.pcm[:0], l.latency[:0]
+		}
 		l.infos = append(l.infos, info)
 		l.pcm = append(l.pcm, dst[:]...)
 		l.latency = append(l.latency, now-l.sentAt(samplesOf(info.PTS)))

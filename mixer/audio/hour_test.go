@@ -1,0 +1,200 @@
+package audio
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"mixdown/codec"
+	"mixdown/codec/opus"
+	"mixdown/mixer/audio/audiotest"
+)
+
+// ear is a listener who knows what he would have heard, had nobody switched
+// him between encoders: a witness, an encoder that goes on with the history of
+// the last packet, codes what is coded for him, for the first ticks of each
+// switch. What differs is the switch's doing and nothing else's.
+type ear struct {
+	t            *testing.T
+	enc          *opus.Encoder
+	dec, witness *opus.Decoder
+	since        int // ticks since the last switch
+	last         codec.AudioFrame
+	heard        []int16
+	packet       [maxPacketBytes]byte
+	pcm, would   [codec.MaxPacketSamples]int16
+}
+
+// earTicks is how long a switch may be heard; earSettle how long after it a
+// witness can tell about the next one.
+const (
+	earTicks  = 3
+	earSettle = 10
+)
+
+func newEar(t *testing.T) *ear {
+	enc, err := opus.NewEncoder(opus.EncoderConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { enc.Close() })
+	return &ear{t: t, enc: enc, dec: realDecoder(t), witness: realDecoder(t)}
+}
+
+// hear takes a tick's packet, and what coder was given for it. It returns the
+// level of the loudest 5 ms of difference, in -dBov, which is at least half as
+// loud as what he would have heard; 127 where that is nothing, or not known. A
+// coder's noise is less than half, unless it is too soft to be heard.
+func (e *ear) hear(packet []byte, coder *tap, switched bool) (loudest uint8) {
+	loudest = codec.Silence
+	if switched {
+		e.since = 0
+	}
+	e.last = coder.last
+	would := packet
+	if e.since < earTicks {
+		n, err := e.enc.Encode(&coder.last, e.packet[:])
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		would = e.packet[:n]
+	} else if err := e.enc.CopyFrom(coder.Encoder); err != nil {
+		e.t.Fatal(err)
+	}
+	e.since++
+	n, err := e.dec.Decode(packet, e.pcm[:])
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if _, err := e.witness.Decode(would, e.would[:]); err != nil {
+		e.t.Fatal(err)
+	}
+	e.heard = append(e.heard, e.pcm[:n]...)
+	if e.since > earTicks {
+		return loudest
+	}
+	const window = second / 200
+	for at := 0; at < n; at += window {
+		var error [window]int16
+		for i := range error {
+			error[i] = int16(max(min(int(e.pcm[at+i])-int(e.would[at+i]), 32767), -32768))
+		}
+		if snr(e.would[at:at+window], e.pcm[at:at+window]) < 6 {
+			loudest = min(loudest, Level(error[:]))
+		}
+	}
+	return loudest
+}
+
+// earHears is from where a difference counts, in -dBov: speech is at 26.
+const earHears = 40
+
+// switched is one switch of a listener between encoders.
+type switched struct {
+	tick  int
+	away  bool // from the shared mix
+	loud  bool // amid sound: what a coder without history lacks is the last 6.5 ms
+	error uint8
+}
+
+// conversation runs a room for so long: one tells a story, another interjects,
+// both over links that lose packets, jitter and drift; and returns what that
+// other hears.
+func conversation(t *testing.T, length time.Duration, cold bool) (heard []int16, found []switched) {
+	m, taps := realMix(t, cold)
+	var story []int16
+	for i := range 8 {
+		if x, ok := clip(t, fmt.Sprintf("speech-%02d.ogg", 2*i+1)); ok {
+			story = append(story, x...)
+		}
+	}
+	if len(story) == 0 {
+		story = audiotest.Speech(4, 240*second)
+	}
+	var members [2]*Member
+	for i, x := range [][]int16{story, interjections(240 * second)} {
+		l := newRealLink(t)
+		l.phase, l.ppm = time.Duration(4+9*i)*ms, float64(300-600*i)
+		jitter := uniform(uint64(i), 8*ms)
+		l.delay = func(int64, time.Duration) time.Duration { return jitter() }
+		l.lost = randomLoss(uint64(i), 3)
+		l.replay(codedWith(t, opus.EncoderConfig{FEC: true, PacketLossPercent: 5}, x))
+		l.forget = true
+		mem, err := m.Join(uint32(i+1), linkPuller{l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		members[i] = mem
+	}
+	mem, e := members[1], newEar(t)
+	personal, since := false, 0
+	for i := range int(length / codec.FrameDuration) {
+		at := time.Duration(i) * codec.FrameDuration
+		if err := m.Tick(at, at); err != nil {
+			t.Fatal(err)
+		}
+		coder := (*taps)[0]
+		if mem.Personal() {
+			coder = mem.out.enc.(*tap)
+		}
+		is := mem.Personal() != personal
+		if since++; is {
+			personal = !personal
+			if since > earSettle {
+				found = append(found, switched{i, personal, Level(e.last[codec.FrameSamples-opusDelay:]) <= 32, codec.Silence})
+			}
+			since = 0
+		}
+		if loudest := e.hear(mem.Frame().Data, coder, is); len(found) > 0 {
+			last := &found[len(found)-1]
+			last.error = min(last.error, loudest)
+		}
+	}
+	return e.heard, found
+}
+
+// Speech over links that lose and drift, and a listener who is switched to his
+// own mix and back all the time: as designed nothing is heard of that, nor of
+// the links; and every switch to an encoder without history is. MIXDOWN_LONG=1
+// makes it an hour.
+func TestSwitchesAreNotHeard(t *testing.T) {
+	length := simulated(3*time.Minute, time.Hour)
+	heard, found := conversation(t, length, false)
+	if len(found) < int(length/(2*time.Second)) {
+		t.Fatalf("%d switches in %v", len(found), length)
+	}
+	for _, s := range found {
+		if s.error < earHears {
+			t.Errorf("tick %d: a switch (away %v) with a difference at -%d dBov", s.tick, s.away, s.error)
+		}
+	}
+	if clicks := audiotest.Clicks(heard); len(clicks) > 0 {
+		t.Errorf("clicks with the designed switch: %v", clicks)
+	}
+	t.Logf("%v: %d switches as designed", length, len(found))
+
+	heard, found = conversation(t, length, true)
+	planted := 0
+	for _, s := range found {
+		if s.away && s.loud {
+			planted++
+		}
+		if cold := s.away && s.loud; cold != (s.error < earHears) && (cold || !s.away) {
+			t.Errorf("tick %d: a cold switch (away %v, loud %v) with a difference at -%d dBov", s.tick, s.away, s.loud, s.error)
+		}
+	}
+	clicks := audiotest.Clicks(heard)
+	for _, c := range clicks {
+		if !slices.ContainsFunc(found, func(s switched) bool {
+			at := time.Duration(s.tick) * codec.FrameDuration
+			return s.away && c.At > at-10*ms && c.At < at+30*ms
+		}) {
+			t.Errorf("a click at %v, where nothing was switched", c.At)
+		}
+	}
+	t.Logf("%v: %d of %d switches cold amid sound, all told by the witness, %d heard as clicks", length, planted, len(found), len(clicks))
+	if planted < len(found)/10 {
+		t.Errorf("%d cold switches amid sound, of %d", planted, len(found))
+	}
+}
