@@ -23,6 +23,7 @@ type joinCmd struct {
 	Play    string        `placeholder:"FILE|camera" help:"Picture to send: an IVF file with VP8, in a loop, or the camera."`
 	Audio   string        `placeholder:"FILE|mic" help:"Sound to send: an Ogg file with Opus, in a loop, or the microphone."`
 	Tone    float64       `placeholder:"HZ" help:"A tone to send, on top of an audio file or alone."`
+	RED     int           `name:"red" default:"1" placeholder:"N" help:"How many earlier packets each packet of sound repeats against loss, 0 to 2 (${default})."`
 	Save    string        `placeholder:"FILE" help:"WebM file for what is received."`
 	For     time.Duration `placeholder:"TIME" help:"Leave after this time (until interrupted)."`
 	Name    string        `default:"mixdown join" help:"Name to be shown (${default})."`
@@ -47,6 +48,9 @@ func (c *joinCmd) Validate() error {
 	if c.Tone != 0 && c.Audio == audioMic {
 		return errors.New("--tone is for files: leave out --audio mic")
 	}
+	if c.RED < 0 || c.RED > 2 {
+		return fmt.Errorf("--red %d: want 0, 1 or 2", c.RED)
+	}
 	if c.For < 0 {
 		return fmt.Errorf("--for %v: want a time above 0", c.For)
 	}
@@ -60,7 +64,7 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 		ctx, cancel = context.WithTimeout(ctx, c.For)
 		defer cancel()
 	}
-	config := client.Config{URL: c.URL, Name: c.Name, NoVideo: c.NoVideo}
+	config := client.Config{URL: c.URL, Name: c.Name, NoVideo: c.NoVideo, RED: c.RED}
 	closeSources, err := c.open(&config)
 	if err != nil {
 		return err
