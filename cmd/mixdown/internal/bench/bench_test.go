@@ -495,6 +495,14 @@ func TestCast(t *testing.T) {
 	if numbered != 0 || reads != 2 || c.members[0].video != nil {
 		t.Errorf("sound only: %d numbered, %d read: want 0, 2", numbered, reads)
 	}
+	// A marker can begin on time only where every packet is sent.
+	for _, m := range append(c.beacons, &member{audio: newSender(c.steady)}) {
+		for i, u := range m.audio.mu.clip.Units {
+			if len(u.Data) <= 2 {
+				t.Fatalf("%s: packet %d of steady silence is DTX", m.name(), i)
+			}
+		}
+	}
 	turns := c.turns()
 	var last float64 = maxDriftPPM + 1
 	for i, m := range turns {

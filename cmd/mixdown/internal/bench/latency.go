@@ -161,8 +161,8 @@ func ownMarkers(t *timeline, b *beep, log []sent, until time.Duration, w *witnes
 			continue
 		}
 		in := s.at + durationOf(b.coded%codec.FrameSamples)
-		// Not until the next one's, which is of no concern here.
-		pcm, _ := t.between(in-soundBefore, in+beaconSlot-soundBefore)
+		// Until the next one's, for which a turn is left free.
+		pcm, _ := t.between(in-soundBefore, in+2*beaconSlot-soundBefore)
 		if len(pcm) < marker.SoundSamples || w.excuses(client.Gap{End: in + 2*beaconSlot, Length: 4 * beaconSlot}) {
 			continue
 		}

@@ -96,7 +96,8 @@ func (m *member) name() string {
 type cast struct {
 	members []*member // participants, then viewers
 	beacons []*member
-	quiet   *clip.Clip // what is sent by who says nothing
+	// What is sent by who says nothing, and by who is about to sound a marker.
+	quiet, steady *clip.Clip
 }
 
 // participants are those who are not only there to watch.
@@ -144,7 +145,10 @@ func prepare(cfg Config) (*cast, error) {
 	}
 	streams := newStreams(cfg)
 	var err error
-	if c.quiet, err = streams.silence(); err != nil {
+	if c.quiet, err = streams.silence(false); err != nil {
+		return nil, err
+	}
+	if c.steady, err = streams.silence(true); err != nil {
 		return nil, err
 	}
 	var g errgroup.Group
@@ -212,7 +216,7 @@ func (m *member) load(cfg Config, s *streams) error {
 		m.audio = newSender(c)
 		return nil
 	}
-	c, err := s.silence()
+	c, err := s.silence(m.role == beacon)
 	if err != nil {
 		return err
 	}

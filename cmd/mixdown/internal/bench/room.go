@@ -183,7 +183,10 @@ func (m *measurement) load(ctx context.Context) error {
 // markers is the second phase: nobody talks any more, and markers sound.
 func (m *measurement) markers(ctx context.Context) error {
 	for _, c := range m.cast.participants() {
-		if c.talks {
+		switch {
+		case c.beep != nil:
+			c.audio.exchange(m.cast.steady, 0)
+		case c.talks:
 			c.audio.exchange(m.cast.quiet, 0)
 		}
 	}

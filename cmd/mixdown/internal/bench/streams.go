@@ -35,7 +35,8 @@ type streams struct {
 
 	mu     sync.Mutex
 	videos map[int]*once
-	quiet  *clip.Clip
+	quiet  *clip.Clip // with DTX
+	steady *clip.Clip
 }
 
 // once is a clip that the first who wants it makes.
@@ -89,20 +90,25 @@ func (s *streams) speech(i int) (*clip.Clip, error) {
 const quietNoise = 0.0003
 
 // silence returns what somebody sends who says nothing: with DTX, as browsers do
-// when the answer allows it, that is three packets a second.
-func (s *streams) silence() (*clip.Clip, error) {
+// when the answer allows it, which is three packets a second; or steady, every
+// packet of a quiet room, so that what follows can begin on time.
+func (s *streams) silence(steady bool) (*clip.Clip, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.quiet == nil {
-		var err error
-		s.quiet, err = tone.Make(tone.Spec{
-			Noise: quietNoise, Duration: soundSeconds * time.Second, Encoder: opus.EncoderConfig{DTX: true},
+	c := &s.quiet
+	if steady {
+		c = &s.steady
+	}
+	if *c == nil {
+		made, err := tone.Make(tone.Spec{
+			Noise: quietNoise, Duration: soundSeconds * time.Second, Encoder: opus.EncoderConfig{DTX: !steady},
 		})
 		if err != nil {
 			return nil, err
 		}
+		*c = made
 	}
-	return s.quiet, nil
+	return *c, nil
 }
 
 // remake decodes a clip and codes it again at another size and rate, if so wanted

@@ -93,14 +93,21 @@ func (t *timeline) between(from, to time.Duration) (pcm []int16, at int) {
 }
 
 // pieceAt returns the packet that holds a sample; ok is false where there was
-// none.
+// none. What begins right after a pause may be found a little before its packet:
+// a gate fades it in.
 func (t *timeline) pieceAt(sample int) (p piece, ok bool) {
 	i, found := slices.BinarySearchFunc(t.pieces, sample, func(p piece, at int) int { return cmp.Compare(p.at, at) })
 	if !found {
 		i--
 	}
-	if i < 0 || sample >= t.pieces[i].at+t.pieces[i].samples {
-		return piece{}, false
+	if i >= 0 && sample < t.pieces[i].at+t.pieces[i].samples {
+		return t.pieces[i], true
 	}
-	return t.pieces[i], true
+	if i++; i < len(t.pieces) && t.pieces[i].at-sample < fadeSamples {
+		return t.pieces[i], true
+	}
+	return piece{}, false
 }
+
+// fadeSamples is 10 ms.
+const fadeSamples = codec.SampleRate / 100

@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// SoundSamples is how long a marker of sound is: 60 ms at 48 kHz. Long
-	// enough to be found beneath coding noise and with its first 10 ms faded
-	// in, short enough to be over before a jitter buffer cuts into it.
-	SoundSamples = 2880
+	// SoundSamples is how long a marker of sound is: 100 ms at 48 kHz. Long
+	// enough to be found beneath coding noise and when a gate opens on it a tick
+	// late, short enough to be over before a jitter buffer cuts into it.
+	SoundSamples = 4800
 	// FoundAt is the correlation from which on [FindSound] is believed. Through
-	// two encoders and a gate's fade it is 0.85 or more; other markers, and
-	// speech, stay below 0.6.
-	FoundAt = 0.7
+	// two encoders and such a gate it is 0.75 or more; other markers, and speech,
+	// stay below 0.55.
+	FoundAt = 0.65
 
 	// The band of markers, in Hz: what every Opus mode and bitrate keeps, and
 	// what any processing made for voices lets through.
@@ -24,12 +24,12 @@ const (
 	coarse = 6
 )
 
-// Sound returns the marker of that id, with a peak of 1: three chirps one after
+// Sound returns the marker of that id, with a peak of 1: five chirps one after
 // the other, each through a part of the band, up or down, so that no two ids
 // are alike and each can be placed to a sample.
 func Sound(id int) []float64 {
 	rng := rand.New(rand.NewPCG(uint64(id), 0x6265_6570))
-	const chirps = 3
+	const chirps = 5
 	const length = SoundSamples / chirps
 	wave := make([]float64, SoundSamples)
 	phase := 0.0
@@ -82,7 +82,7 @@ func FindSound(pcm []int16, id int) (at int, fit float64) {
 
 // Loudness returns the largest amplitude (0..1 of full scale) with which the
 // marker may be anywhere in pcm: what is there of it, or what noise looks like
-// it. It takes about 7 ms per 100 ms of pcm.
+// it. It takes about 10 ms per 100 ms of pcm.
 func Loudness(pcm []int16, id int) float64 {
 	wave := Sound(id)
 	energy, loudest := 0.0, 0.0

@@ -54,9 +54,10 @@ func quiet(samples int, seed uint64) []int16 {
 }
 
 // gate fades the first 10 ms of the tick in which the marker begins, and drops
-// what is before, as a mixer does that opens on it.
+// what is before, as a mixer does that opens on it; where hardly anything of the
+// marker is in that tick, it opens with the next.
 func gate(pcm []int16, begins int) {
-	tick := begins / codec.FrameSamples * codec.FrameSamples
+	tick := (begins + 200) / codec.FrameSamples * codec.FrameSamples
 	clear(pcm[:tick])
 	for i := range 480 {
 		pcm[tick+i] = int16(int(pcm[tick+i]) * i / 480)
