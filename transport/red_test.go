@@ -245,13 +245,17 @@ func TestRedundancyAllocs(t *testing.T) {
 	s := &redScene{r: newAudioReceiver(), times: steady(3000), depth: 2}
 	payload := redPayload(redBlock{redOpus, 1920, make([]byte, 80)}, redBlock{redOpus, 960, make([]byte, 80)}, redBlock{redOpus, 0, make([]byte, 80)})
 	var h rtp.Header
+	bound := 0.5
+	if raceDetector {
+		bound = 3 // of two frames, some are not found again in the pool
+	}
 	if n := testing.AllocsPerRun(1000, func() {
 		h.SequenceNumber += 2 // each second packet is lost
 		h.Timestamp += 2 * 960
 		for _, f := range s.r.pushRED(&h, payload, redOpus, codec.AudioLevel{}, time.Second) {
 			f.Release()
 		}
-	}); n > 0.5 {
+	}); n > bound {
 		t.Errorf("%v allocations a packet", n)
 	}
 	if s.r.stats.Redundant < 900 {
