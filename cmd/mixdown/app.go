@@ -39,6 +39,8 @@ type Config struct {
 	Data string
 	// MediaDir is the directory whose files may be played into rooms; "" is none.
 	MediaDir string
+	// NoRED refuses redundant sound (RFC 2198).
+	NoRED bool
 	// Drain bounds the end of Run.
 	Drain time.Duration
 	// Origins are further web origins that may use the API.
@@ -109,7 +111,7 @@ func NewApp(cfg Config) (app *App, err error) {
 	if a.store, err = record.OpenStore(record.StoreConfig{Dir: filepath.Join(cfg.Data, "recordings"), Log: a.log}); err != nil {
 		return nil, err
 	}
-	a.engine, err = transport.New(transport.Config{Log: a.log, UDP: cfg.Media})
+	a.engine, err = transport.New(transport.Config{Log: a.log, UDP: cfg.Media, NoRED: cfg.NoRED})
 	if err != nil {
 		return nil, fmt.Errorf("media sockets: %w", err)
 	}
