@@ -13,7 +13,7 @@ import (
 func TestBenchRoom(t *testing.T) {
 	t.Setenv(beMain, "1") // for the server it starts, which is this binary
 	code, out, errs := runMain(t, "bench", "room", "--participants", "3", "--talkers", "2", "--viewers", "1",
-		"--duration", "3s", "--warmup", "2s", "--latency", "3s",
+		"--duration", "3s", "--warmup", "2s", "--latency", "4s",
 		"--impair", "loss=5%,jitter=30ms", "--impair-count", "1", "--clips", clipsDir, "--json")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
@@ -49,7 +49,8 @@ func TestBenchRoom(t *testing.T) {
 	if s := r.Skew; s == nil || s.Readings+s.Excused == 0 {
 		t.Errorf("skew %+v: want some readings", s)
 	}
-	if r.OwnMarkerBelowDB.Median < 20 {
+	// On a machine that is late all the time there may be none.
+	if o := r.OwnMarkerBelowDB; o != (bench.MinMedian{}) && o.Median < 20 {
 		t.Errorf("own marker only %.0f dB below what was sent", r.OwnMarkerBelowDB.Median)
 	}
 }
