@@ -124,12 +124,10 @@ type RoomCost struct {
 // Costs returns the costs of all rooms, sorted by id, and the processor time of
 // those rooms that have ended.
 func (m *Manager) Costs() (rooms []RoomCost, ended CPUTime) {
-	list := m.list()
+	list, past := m.listAndPast()
 	for _, r := range list {
 		info := r.Info()
 		rooms = append(rooms, RoomCost{ID: info.ID, Life: info.Life, CPU: r.CPU(), Cores: r.cost.cores()})
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return rooms, m.mu.past.CPU
+	return rooms, past.CPU
 }

@@ -154,7 +154,9 @@ func (r *Room) raiseChanges(now time.Duration) {
 		case told == nil:
 			r.raise(EventParticipantJoined, p.Info())
 		case f.group != told.group:
-			r.silence(p.id)
+			for _, g := range r.programs { // the floor of what he has left
+				r.followFloor(g)
+			}
 			r.raise(EventParticipantMoved, ParticipantMoved{p.Info(), told.group})
 		case !reflect.DeepEqual(f, told): // a patch may say nothing new
 			r.raise(EventParticipantUpdated, p.Info())

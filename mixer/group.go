@@ -69,12 +69,19 @@ func (r *Room) move(p *Participant, group GroupID) {
 
 // deserted reports whether g is a group that nobody belongs to any more, and
 // begins its end: the snapshot that is published next is the first without it.
+// Who was heard in it is not heard in another one that is given the same name.
 func (r *Room) deserted(g *program) bool {
 	if g == r.main || slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.facts.Load().group == g.group }) {
 		return false
 	}
 	for _, in := range g.inputs {
 		r.drop(in)
+	}
+	for _, p := range r.participants {
+		if also := p.facts.Load().alsoTo; slices.Contains(also, g.group) {
+			also = slices.DeleteFunc(slices.Clone(also), func(to GroupID) bool { return to == g.group })
+			p.change(func(f *facts) { f.alsoTo = also })
+		}
 	}
 	r.past.Lock()
 	g.counted = true

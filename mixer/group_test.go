@@ -8,6 +8,7 @@ import (
 
 	"mixdown/codec"
 	"mixdown/mixer/audio/audiotest"
+	"mixdown/mixer/layout"
 )
 
 // hears reports, for each tone, whether it is in the last half second that the
@@ -111,4 +112,180 @@ func TestBadGroupsAreNamed(t *testing.T) {
 	}
 	more := GroupID("more")
 	refuse(ParticipantPatch{Group: &more}, Exhausted, "")
+}
+
+// Who whispers into a group is not heard in another one that comes to bear its
+// name.
+func TestWhisperEndsWithItsGroup(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{})
+	p, _ := enter(t, r, "whispers")
+	q, _ := enter(t, r, "listens")
+	team, other, home := GroupID("team"), GroupID("other"), GroupID("")
+	update := func(p *Participant, patch ParticipantPatch) {
+		t.Helper()
+		if _, err := r.UpdateParticipant(t.Context(), p.ID(), patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(q, ParticipantPatch{Group: &team})
+	update(p, ParticipantPatch{AlsoTo: &[]GroupID{team}})
+	await(t, "the whisper", func() bool { views := r.snap.Load().views; return len(views) == 2 && len(views[1].guests) == 1 })
+	update(q, ParticipantPatch{Group: &home})
+	if also := p.Info().AlsoTo; len(also) != 0 {
+		t.Errorf("he is still heard in %q", also)
+	}
+	update(q, ParticipantPatch{Group: &team})
+	if guests := r.snap.Load().views[1].guests; len(guests) != 0 {
+		t.Error("he is heard in a group that he was not asked into")
+	}
+	// Two groups at once, of which one goes on.
+	o, _ := enter(t, r, "another")
+	update(o, ParticipantPatch{Group: &other})
+	update(p, ParticipantPatch{AlsoTo: &[]GroupID{team, other}})
+	o.Leave(nil)
+	await(t, "the end of one", func() bool { return slices.Equal(p.Info().AlsoTo, []GroupID{team}) })
+}
+
+// A patch that is refused changes nothing.
+func TestRefusedPatchChangesNothing(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{})
+	p, _ := enter(t, r, "one")
+	for i := range maxGroups {
+		o, _ := enter(t, r, "more")
+		g := GroupID(fmt.Sprint("g", i))
+		if _, err := r.UpdateParticipant(t.Context(), o.ID(), ParticipantPatch{Group: &g}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	more := GroupID("more")
+	_, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{Name: ptr("new"), AlsoTo: &[]GroupID{"g0"}, Group: &more})
+	if KindOf(err) != Exhausted {
+		t.Errorf("%v, want Exhausted", err)
+	}
+	if info := p.Info(); len(info.AlsoTo) != 0 || info.Group != "" || info.Name != "one" {
+		t.Errorf("%+v, want him as he was", info)
+	}
+}
+
+// A room is recorded while everybody is in groups.
+func TestRecordingGoesOnWithoutMembers(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{})
+	p, _ := enter(t, r, "one")
+	defer speak(t, p, 440, 80, 90, 200)()
+	if _, err := r.StartRecording(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	drawn := func() uint64 { return r.main.compositor.Stats().Drawn }
+	await(t, "pictures", func() bool { return drawn() > 0 })
+	team := GroupID("team")
+	if _, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{Group: &team}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the group's pictures", func() bool { return r.snap.Load().views[1].prog.compositor.Stats().Drawn > 3 })
+	before := drawn()
+	await(t, "pictures of the empty room", func() bool { return drawn() > before+3 })
+}
+
+// Who moves to where he has no tile is not decoded for the one that he had.
+func TestNobodyIsDecodedWithoutATile(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{MaxParticipants: 100})
+	hall := GroupID("hall")
+	for range layout.MaxTiles {
+		p, err := r.Join(t.Context(), JoinRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Attach(nowhere{}, all, all)
+		p.Feedback(codec.Feedback{Link: codec.LinkUp})
+		if _, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{Group: &hall}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, _ := enter(t, r, "late")
+	defer speak(t, p, 440, 80, 90, 200)()
+	stats := func() (uint64, uint64) {
+		s := p.source.pictures[codec.Camera].Stats()
+		return s.Decoded, s.Hidden
+	}
+	await(t, "his picture", func() bool { n, _ := stats(); return n > 0 })
+	if _, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{Group: &hall}); err != nil {
+		t.Fatal(err)
+	}
+	_, before := stats()
+	await(t, "an end of decoding", func() bool { _, n := stats(); return n > before+3 })
+}
+
+// Who moves, but is heard as before where he has the floor, keeps it.
+func TestFloorStaysWithWhoIsStillHeard(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{})
+	p, _ := enter(t, r, "one")
+	q, _ := enter(t, r, "two")
+	o, _ := enter(t, r, "three")
+	a, b := GroupID("a"), GroupID("b")
+	for p, g := range map[*Participant]*GroupID{p: &a, o: &b} {
+		if _, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{Group: g}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{AlsoTo: &[]GroupID{""}}); err != nil {
+		t.Fatal(err)
+	}
+	stop := speak(t, p, 440, 80, 90, 200)
+	await(t, "the floor", func() bool { return r.main.dominant() == p.ID() })
+	stop()
+	s, _, err := r.Subscribe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{Group: &b}); err != nil {
+		t.Fatal(err)
+	}
+	q.Leave(nil)
+	for _, e := range follow(t, s, EventParticipantLeft) {
+		if c, ok := e.Data.(SpeakerChange); ok && c.Group == "" {
+			t.Errorf("the floor went to %q", c.Participant)
+		}
+	}
+}
+
+// Counters never go back, nor ahead of themselves, when a room ends.
+func TestEndedRoomsAreCountedOnce(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{})
+	p, _ := enter(t, r, "one")
+	defer speak(t, p, 440, 80, 90, 200)()
+	await(t, "ticks", func() bool { return m.Stats().Mix.Ticks > 20 })
+	for i := range 200 {
+		id := RoomID(fmt.Sprint("r", i))
+		newTestRoom(t, m, RoomConfig{ID: id})
+	}
+	done := make(chan error)
+	go func() {
+		var err error
+		for i := range 200 {
+			err = errors.Join(err, m.DeleteRoom(t.Context(), RoomID(fmt.Sprint("r", i))))
+		}
+		done <- errors.Join(err, m.DeleteRoom(t.Context(), "test"))
+	}()
+	var last Stats
+	for ended := false; !ended; {
+		select {
+		case err := <-done:
+			if ended = true; err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+		now := m.Stats()
+		if now.Mix.Ticks < last.Mix.Ticks || now.CPU.Total() < last.CPU.Total() {
+			t.Fatalf("%d ticks after %d, %v after %v", now.Mix.Ticks, last.Mix.Ticks, now.CPU.Total(), last.CPU.Total())
+		}
+		last = now
+	}
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"mixdown/mixer/audio"
@@ -121,7 +123,8 @@ func (r *Room) Play(ctx context.Context, req InputRequest) (InputInfo, error) {
 
 // open loads a file of the media directory.
 func (r *Room) open(name string) (*audio.File, error) {
-	f, err := r.cfg.Media.Open(name) // an os.Root: nothing outside can be named
+	// An os.Root: nothing outside can be named. Opening a pipe does not wait.
+	f, err := r.cfg.Media.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no file %q in the media directory", strings.ToValidUTF8(name, "?"))
@@ -129,6 +132,9 @@ func (r *Room) open(name string) (*audio.File, error) {
 		return nil, fmt.Errorf("open %q: give a name in the media directory", strings.ToValidUTF8(name, "?"))
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%q is no regular file", strings.ToValidUTF8(name, "?"))
+	}
 	dec, err := r.cfg.Codecs.AudioDecoder()
 	if err != nil {
 		return nil, err

@@ -163,6 +163,15 @@ func (m *Manager) list() []*Room {
 	return m.sorted()
 }
 
+// listAndPast also returns what the rooms did that are not in the list: each
+// room is in one of the two.
+func (m *Manager) listAndPast() (rooms []*Room, past Stats) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	past.add(m.mu.past)
+	return m.sorted(), past
+}
+
 // sorted returns all rooms by id. The caller holds mu.
 func (m *Manager) sorted() []*Room {
 	rooms := make([]*Room, 0, len(m.mu.byID))

@@ -382,7 +382,8 @@ func (r *Room) publishViews() {
 		next.members += len(v.members)
 	}
 	old := r.snap.Load()
-	if old == nil || !slices.EqualFunc(old.views, next.views, func(a, b view) bool { return a.equal(&b) }) {
+	anew := old == nil || !slices.EqualFunc(old.views, next.views, func(a, b view) bool { return a.equal(&b) })
+	if anew {
 		if old != nil {
 			next.seq = old.seq + 1
 		}
@@ -395,7 +396,7 @@ func (r *Room) publishViews() {
 		}
 	}
 	for i := range next.views {
-		r.arrange(&next.views[i])
+		r.arrange(&next.views[i], anew)
 	}
 }
 

@@ -182,7 +182,6 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 					return bad(fmt.Sprintf("/alsoTo/%d", i), "there is no group %q: a group has members", to)
 				}
 			}
-			p.change(func(f *facts) { f.alsoTo = slices.Clone(*patch.AlsoTo) })
 		}
 		if patch.Group != nil {
 			if err := r.openGroup(*patch.Group); err != nil {
@@ -194,7 +193,11 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 			}
 			r.move(p, *patch.Group)
 		}
+		// Nothing can fail from here on: a patch is carried out whole or not at all.
 		p.change(func(f *facts) {
+			if patch.AlsoTo != nil {
+				f.alsoTo = slices.Clone(*patch.AlsoTo)
+			}
 			set(&f.name, patch.Name)
 			set(&f.muted, patch.Muted)
 			set(&f.gainDB, patch.GainDB)

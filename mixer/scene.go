@@ -33,8 +33,9 @@ func (r *Room) Layout() LayoutInfo { return *r.main.layout.Load() }
 
 // arrange brings a program's scene in line with those who are in it: a tile for
 // each contributor's camera, whether it sends or not, and one more for each
-// screen that is shared. Unchanged, it keeps the scene.
-func (r *Room) arrange(v *view) {
+// screen that is shared. Unchanged, it keeps the scene. anew says that members
+// may have come or gone.
+func (r *Room) arrange(v *view, anew bool) {
 	g, members, now := v.prog, v.members, codec.Now()
 	type shown struct {
 		p      *Participant
@@ -70,6 +71,9 @@ func (r *Room) arrange(v *view) {
 	}
 	old := g.scene.Load()
 	if g.layout.Load() != nil && slices.Equal(old.Tiles, scene.Tiles) {
+		if anew { // who comes too late for a tile may have had one elsewhere
+			r.aim(members, old)
+		}
 		return
 	}
 	scene.Epoch = old.Epoch + 1
@@ -103,7 +107,8 @@ func (r *Room) videoLoop(ctx context.Context) {
 	clock := &pace{epoch: r.epoch, rate: int64(r.main.canvas.FPS)}
 	tick := func(n int64) {
 		for _, v := range r.snap.Load().views {
-			if len(v.members) > 0 {
+			// A recording goes on while everybody is in groups.
+			if len(v.members)+len(v.sinks) > 0 {
 				v.prog.tickVideo(clock.pts(n))
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,7 +104,10 @@ func TestInputIsHeardByAllAndEnds(t *testing.T) {
 			t.Errorf("%+v: %v, want Invalid of %s", req, err, field)
 		}
 	}
-	for _, name := range []string{"", ".", "none.ogg", "text.ogg"} {
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.ogg"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", ".", "none.ogg", "text.ogg", "pipe.ogg"} {
 		if _, err := r.Play(t.Context(), InputRequest{File: name}); KindOf(err) != Invalid {
 			t.Errorf("file %q: %v, want Invalid", name, err)
 		}

@@ -199,11 +199,7 @@ func (r *Room) settle(p *Participant) {
 // Stats returns what happened in the process. It takes microseconds per
 // participant.
 func (m *Manager) Stats() Stats {
-	rooms := m.list()
-	m.mu.Lock()
-	var sum Stats
-	sum.add(m.mu.past)
-	m.mu.Unlock()
+	rooms, sum := m.listAndPast()
 	for _, r := range rooms {
 		s := r.Stats()
 		sum.add(s)
