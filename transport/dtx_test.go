@@ -40,8 +40,12 @@ func TestSilenceIsNotSent(t *testing.T) {
 				if f.DTX = c == 'd'; c == 's' {
 					f.Heard = append(f.Heard, codec.Contributor{CSRC: 77, LevelDBov: 20})
 				}
+				before := p.stats.AudioSilent
 				p.pushAudio(f, now)
 				f.Release()
+				if p.stats.AudioSilent < before {
+					t.Errorf("tick %d: the count of silence goes back to %d", i, p.stats.AudioSilent)
+				}
 				packets, _ := drain(t, p, now)
 				out = append(out, packets...)
 			}
@@ -55,6 +59,7 @@ func TestSilenceIsNotSent(t *testing.T) {
 			if !slices.Equal(got, tc.want) {
 				t.Errorf("sent %v, want %v", got, tc.want)
 			}
+			p.unhold() // what was held to the end is not sent either
 			if n := uint64(len(tc.ticks) - len(out)); p.stats.AudioSilent != n {
 				t.Errorf("%d counted as silent, want %d", p.stats.AudioSilent, n)
 			}

@@ -197,7 +197,6 @@ func (p *pacer) pushAudio(f *codec.EncodedFrame, now time.Duration) bool {
 	if f.DTX && !p.cfg.AllAudio {
 		if p.silent {
 			p.paused = true
-			p.stats.AudioSilent++
 			p.unhold()
 			p.held = f.Retain()
 			return false
@@ -206,8 +205,9 @@ func (p *pacer) pushAudio(f *codec.EncodedFrame, now time.Duration) bool {
 	} else {
 		p.silent = false
 		if p.held != nil && len(f.Heard) > 0 {
-			p.stats.AudioSilent--
 			p.queueAudio(p.held, now)
+			p.held.Release()
+			p.held = nil
 		}
 	}
 	p.unhold()
@@ -225,9 +225,10 @@ func (p *pacer) queueAudio(f *codec.EncodedFrame, now time.Duration) {
 	p.paused = false
 }
 
-// unhold gives back the sound that was held.
+// unhold gives back the sound that was held, which will not be sent.
 func (p *pacer) unhold() {
 	if p.held != nil {
+		p.stats.AudioSilent++
 		p.held.Release()
 		p.held = nil
 	}

@@ -1,10 +1,12 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/net/ipv4"
 )
@@ -139,7 +141,7 @@ func (b *sendBatch) flush() {
 		sent, err := b.packets.WriteBatch(b.msgs[:n], dontWait)
 		trains = trains[max(sent, 0):]
 		if err != nil && len(trains) > 0 {
-			b.refused(trains[0])
+			b.refused(trains[0], err)
 			trains = trains[1:]
 		}
 	}
@@ -162,14 +164,18 @@ func (b *sendBatch) prepare(trains []train) {
 }
 
 // refused deals with a train that the socket did not take. Some devices do not
-// take trains, nor do paths that are narrower than a packet: then the datagrams
-// go one by one, now and from here on.
-func (b *sendBatch) refused(t train) {
-	if t.end-t.off <= t.size {
-		b.unsent.Add(1)
+// take trains (udp(7)): then the datagrams go one by one, now and from here on.
+// Nor do paths that are narrower than a packet, but those are one client's, as
+// is an address that nothing can be sent to; and a full buffer is so for a
+// moment.
+func (b *sendBatch) refused(t train, err error) {
+	switch count := max((t.end-t.off+t.size-1)/max(t.size, 1), 1); {
+	case count == 1, errors.Is(err, syscall.EAGAIN):
+		b.unsent.Add(uint64(count))
 		return
+	case errors.Is(err, syscall.EIO):
+		b.joins.Store(false)
 	}
-	b.joins.Store(false)
 	for off := t.off; off < t.end; off += t.size {
 		one := train{to: t.to, off: off, end: min(off+t.size, t.end), size: t.size}
 		b.prepare([]train{one})

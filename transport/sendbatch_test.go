@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -151,6 +153,63 @@ func TestBatchGoesOnAfterWhatCannotBeSent(t *testing.T) {
 	}
 	if n := unsent.Load(); n != 4 {
 		t.Errorf("%d unsent, want the 4 to nowhere", n)
+	}
+	if canSegment(from) != b.joins.Load() {
+		t.Error("one address that cannot be sent to has ended trains for all")
+	}
+}
+
+// TestBatchSendsIPv6 sends trains and single datagrams over the other family.
+func TestBatchSendsIPv6(t *testing.T) {
+	listen := func() *net.UDPConn {
+		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	from, to := listen(), listen()
+	var unsent atomic.Uint64
+	b := newSendBatch(from, &unsent)
+	b.hold()
+	sent := datagrams(1200, 1200, 700, 90)
+	for _, d := range sent {
+		b.write(d, to.LocalAddr().(*net.UDPAddr).AddrPort())
+	}
+	b.release()
+	for _, d := range sent {
+		expect(t, to, d)
+	}
+	if n := unsent.Load(); n != 0 {
+		t.Errorf("%d unsent", n)
+	}
+}
+
+// TestBatchRefusals: only a device that takes no trains ends them for all.
+func TestBatchRefusals(t *testing.T) {
+	from, _ := receiver(t)
+	_, at := receiver(t)
+	for _, tc := range []struct {
+		err    error
+		joins  bool
+		unsent uint64
+	}{
+		{syscall.EAGAIN, true, 3}, // full: the rest of the train will not fit either
+		{syscall.EINVAL, true, 0}, // a narrow path: they fit one by one
+		{syscall.EMSGSIZE, true, 0},
+		{syscall.EIO, false, 0}, // a device without checksums
+	} {
+		var unsent atomic.Uint64
+		b := newSendBatch(from, &unsent)
+		b.joins.Store(true)
+		for _, d := range datagrams(100, 100, 50) {
+			b.out.add(d, at, true)
+		}
+		b.refused(b.out.trains[0], os.NewSyscallError("sendmmsg", tc.err))
+		if b.joins.Load() != tc.joins || unsent.Load() != tc.unsent {
+			t.Errorf("%v: joins %v, %d unsent; want %v, %d", tc.err, b.joins.Load(), unsent.Load(), tc.joins, tc.unsent)
+		}
 	}
 }
 
