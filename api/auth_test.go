@@ -198,6 +198,11 @@ func TestDocsPage(t *testing.T) {
 		}
 		seen[k.code] = true
 	}
+	for _, r := range byReason {
+		if !seen[r.kind.code] {
+			t.Errorf("code %s is missing", r.kind.code)
+		}
+	}
 }
 
 func TestKeyless(t *testing.T) {

@@ -141,7 +141,7 @@ var byReason = []struct {
 // kinds lists every code once, for the documentation.
 func kinds() []kind {
 	all := []kind{badJSON, badRequest, badSDP, noUsableCodec, locked, foreignPage, full, roomExists,
-		recordingActive, noRoom, noParticipant, noRecording, noSession, noRoute, noMethod,
+		recordingActive, noRoom, noParticipant, noInput, noRecording, noSession, noRoute, noMethod,
 		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, draining, overloaded, kicked, roomClosed, drained, vanished}
 	for _, k := range byKind {
 		if k.code != overloaded.code {
