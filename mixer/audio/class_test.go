@@ -398,3 +398,23 @@ func TestClassEncoderFails(t *testing.T) {
 		t.Errorf("%v, %+v", err, tb.Stats())
 	}
 }
+
+// Of three who speak two leave, and somebody comes before the next tick.
+func TestJoinAfterManyHaveLeft(t *testing.T) {
+	m := classMix(t)
+	var speakers []*Member
+	for i := range 3 {
+		speakers = append(speakers, joinMix(t, m, uint32(i+1), audiotest.Tone(440, 9000, 2*codec.SampleRate)))
+	}
+	for n := range 50 {
+		tickMix(t, m, n)
+	}
+	if len(m.heard) != len(speakers) {
+		t.Fatalf("%d are heard, want all %d", len(m.heard), len(speakers))
+	}
+	for _, mem := range speakers {
+		m.Leave(mem)
+	}
+	joinMix(t, m, 9, nil)
+	tickMix(t, m, 50)
+}

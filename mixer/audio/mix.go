@@ -144,7 +144,7 @@ func (m *Mix) Join(csrc uint32, src Puller) (*Member, error) {
 	m.classes[0].users++
 	// Room for all, now: ticks do not allocate.
 	for _, list := range []*[]*Member{&m.ranked, &m.heard, &m.active} {
-		*list = slices.Grow(*list, len(m.members)-len(*list))
+		*list = slices.Grow(*list, max(len(m.members)-len(*list), 0)) // ranked may hold who has left
 	}
 	if err := m.provide(); err != nil {
 		m.remove(mem)
