@@ -93,8 +93,9 @@ func (p *Playout) hasFEC(f *codec.EncodedFrame) bool { return p.look == nil || p
 
 // Playout is the jitter buffer of one sender: packets go in when they come, 20
 // ms of sound come out whenever they are asked for. In between it puts packets
-// in order, conceals what is missing (by the in-band FEC of the next packet if
-// that is there), and holds as little delay as the observed jitter allows:
+// in order, fills holes with redundant copies (RFC 2198) and the in-band FEC of
+// the next packet, conceals the rest, and holds as little delay as the observed
+// jitter allows, or as much as repair needs if there is loss that it repairs:
 //
 //   - Delay grows when a packet comes after its turn: 20 ms were concealed
 //     meanwhile and the packet is played nevertheless. It also grows before
@@ -106,7 +107,10 @@ func (p *Playout) hasFEC(f *codec.EncodedFrame) bool { return p.look == nil || p
 //
 // Ticks and packets of 20 ms are kept in step (a packet's first sample is a
 // frame's first), since a remainder waiting in between is delay that protects
-// from nothing.
+// from nothing. Shorter packets are kept in step with packets.
+//
+// Silence by the sender's own word (RFC 6464) costs no decode where nobody asks
+// for it; the last packets are kept, so that an onset is as if it had.
 //
 // Push and Stats may be called by any goroutine, everything else by one at a
 // time. Nothing blocks or allocates.

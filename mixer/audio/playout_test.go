@@ -307,14 +307,22 @@ func TestPlayoutAllocatesNothing(t *testing.T) {
 	var dst codec.AudioFrame
 	n := testing.AllocsPerRun(500, func() {
 		now := time.Duration(l.tick) * codec.FrameDuration
+		copied := fakePacket(l.seq-1, (l.seq-1)*960, 960)
+		copied.Redundant = true
+		l.playout.Push(copied, now)
 		if l.seq%7 != 0 {
-			l.playout.Push(fakePacket(l.seq, l.seq*960, 960), now)
+			f := fakePacket(l.seq, l.seq*960, 960)
+			f.Level = codec.AudioLevel{DBov: uint8(40 + l.seq/20%3*10), Valid: true}
+			l.playout.Push(f, now)
 		}
 		l.seq++
 		l.tick++
-		l.playout.Pull(&dst, now, DecodeAlways)
+		l.playout.Pull(&dst, now, 50)
 	})
 	if n != 0 && !raceEnabled {
 		t.Errorf("%v allocations a tick", n)
+	}
+	if s := l.playout.Stats(); s.Undecoded < 200 || s.Recovered < 20 {
+		t.Errorf("%+v", s)
 	}
 }
