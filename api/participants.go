@@ -24,7 +24,7 @@ type Participant struct {
 	JoinedAt time.Time `json:"joinedAt" readOnly:"true"`
 	CSRC     uint32    `json:"csrc" readOnly:"true" doc:"Names the participant in mixed RTP streams; unique in the room"`
 	Group    string    `json:"group" required:"false" maxLength:"64" doc:"A group hears and sees itself alone. It begins with its first member and ends with its last; empty is the room's main program"`
-	AlsoTo   []string  `json:"alsoTo" required:"false" maxItems:"16" doc:"Other groups that hear the participant too; they must have members"`
+	AlsoTo   []string  `json:"alsoTo" required:"false" maxItems:"16" doc:"Other groups that hear the participant too; they must have members, and are gone from here when they end"`
 	Send     Send      `json:"send" required:"false" doc:"What it sends"`
 	// Pointers, since what only the server sets may be missing in a request.
 	Receive *Receive           `json:"receive" readOnly:"true" doc:"What it is sent"`
@@ -223,7 +223,7 @@ func (s *Server) patchParticipant(ctx context.Context, in *struct {
 		Name: &name, Muted: &sound.Muted, GainDB: &sound.Gain,
 		NoLevelling: &noLevelling, NoEchoGuard: &noEchoGuard, Suppress: &sound.NoiseSuppression,
 	}
-	// What is not changed is not asked for: a group among AlsoTo may have ended.
+	// What is not changed is not asked for: a group among AlsoTo may end meanwhile.
 	if want.Group != now.Group {
 		group := mixer.GroupID(want.Group)
 		patch.Group = &group

@@ -303,7 +303,7 @@ type ParticipantPatch struct {
 	// its first member and ends with its last.
 	Group *GroupID
 	// AlsoTo are other groups that hear the participant too; they must have
-	// members. "" is the main program.
+	// members, and are left out when they end. "" is the main program.
 	AlsoTo *[]GroupID
 	// Muted keeps the participant's sound out of the mix.
 	Muted *bool
