@@ -176,7 +176,7 @@ func TestSwitchesAreNotHeard(t *testing.T) {
 		}
 	}
 	// The way back is taken after half a second though somebody speaks, and
-	// now and then two coders then choose differently: 27 of 1,800 in an hour.
+	// now and then two coders then choose differently: 36 of 1,800 in an hour.
 	back := breaksBack(found)
 	if back*40 > len(found)/2 {
 		t.Errorf("%d of %d ways back with a break", back, len(found)/2)

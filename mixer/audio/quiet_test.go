@@ -173,6 +173,19 @@ func TestSkipping(t *testing.T) {
 			t.Fatalf("silence with loss, tick %d: %+v", i+10, info)
 		}
 	}
+	// Somebody who is muted may talk on, and his clock drift.
+	for _, ppm := range []float64{-300, 300} {
+		l := newLink(t, wave)
+		l.edit, l.ppm = level(20, true), ppm
+		l.quiet = func(int) uint8 { return 0 }
+		l.run(5 * time.Minute)
+		if n, s := l.concealedSince(10), l.playout.Stats(); n > 0 || l.decoder.decoded > 2 || s.Stretched+s.Squeezed < 80*ms {
+			t.Errorf("muted, %v ppm: %d ticks concealed, %+v", ppm, n, s)
+		}
+		if d := l.quantile(500, 1); d > 45*ms {
+			t.Errorf("muted, %v ppm: latency %v", ppm, d)
+		}
+	}
 	// Everything is lost for a second: what comes then is no onset.
 	l = run(level(60, true), func(seq int64) bool { return seq > 100 && seq < 150 })
 	if l.decoder.decoded > 2 || l.decoder.concealed > 2 {

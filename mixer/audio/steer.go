@@ -86,7 +86,7 @@ func (p *Playout) steer() (level uint8) {
 	s, st := &p.sched, &p.steering
 	level = p.level(0)
 	st.floor.update(level)
-	quiet := st.quiet(level)
+	quiet := p.calm(0)
 	calm := quiet && st.wasQuiet
 	st.wasQuiet = quiet
 	st.sinceJoin++
@@ -110,7 +110,7 @@ func (p *Playout) steer() (level uint8) {
 		}
 	case calm && rest >= misaligned:
 		p.cut(rest, min(p.fifo.len()-rest, overlapMost))
-	case calm && whole > 0 && p.ahead(2*codec.FrameSamples) && st.quiet(p.level(codec.FrameSamples)):
+	case calm && whole > 0 && p.ahead(2*codec.FrameSamples) && p.calm(codec.FrameSamples):
 		p.cut(min(whole, codec.FrameSamples), overlapMost)
 	case excess >= excessMuch:
 		if st.sinceJoin >= cutTicksMuch {
@@ -137,6 +137,12 @@ func (p *Playout) level(from int) uint8 {
 		return p.skipped.loud
 	}
 	return Level(p.fifo.waiting()[from : from+codec.FrameSamples])
+}
+
+// calm says that 20 ms that wait, from a sample on, hold no speech, or nobody
+// asks for it.
+func (p *Playout) calm(from int) bool {
+	return p.skipped.all(p.fifo.len()-from) || p.steering.quiet(p.level(from))
 }
 
 // quiet says that a level is not speech.
