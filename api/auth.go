@@ -23,7 +23,8 @@ const (
 	ListRooms
 	// CreateRoom makes a room.
 	CreateRoom
-	// ReadRoom looks at one room, its layout and its participants.
+	// ReadRoom looks at one room, its layout and its participants, or is told
+	// of those of all.
 	ReadRoom
 	// AdminRoom changes and deletes a room, and mutes and removes participants.
 	AdminRoom

@@ -55,6 +55,9 @@ func TestEveryRoutePassesTheStep(t *testing.T) {
 			if strings.Contains(route, "{room}") && g.Action != Public && g.Room != "r" {
 				t.Errorf("%s %s: needs %+v, without the room", method, route, g)
 			}
+			if list := method == "GET" && route == "/v1/rooms"; list != (g.Action == ListRooms) {
+				t.Errorf("%s %s needs %s: who may list rooms is not to see who is in them", method, route, g.Action)
+			}
 			if public := slices.Contains([]string{"/openapi.json", "/docs"}, route) || method == "OPTIONS" ||
 				strings.HasPrefix(route, "/wh") && method != "POST"; public != (g.Action == Public) {
 				t.Errorf("%s %s needs %s", method, route, g.Action)

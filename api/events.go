@@ -248,7 +248,7 @@ func (s *Server) eventRoutes() {
 			return s.stream(w, r, f)
 		})
 	}
-	stream("stream-events", "/v1/events", "What happens in all rooms", static(ListRooms),
+	stream("stream-events", "/v1/events", "What happens in all rooms", static(ReadRoom),
 		func(*http.Request) (feed, error) { return s.feedOfAll(), nil })
 	stream("stream-room-events", "/v1/rooms/{room}/events", "What happens in a room, until it ends", inRoom(ReadRoom),
 		func(r *http.Request) (feed, error) {
