@@ -162,7 +162,8 @@ func conversation(t *testing.T, length time.Duration, cold bool) (heard []int16,
 // Speech over links that lose and drift, and a listener who is switched to his
 // own mix and back all the time. As designed nothing clicks, neither that nor
 // the links, and leaving the shared mix changes not a bit; while every switch to
-// an encoder without history amid sound is told, and nothing else clicks.
+// an encoder without history amid sound is told, nearly all break it, and nothing
+// else clicks.
 // MIXDOWN_LONG=1 makes it an hour.
 func TestSwitchesAreNotHeard(t *testing.T) {
 	length := simulated(2*time.Minute, time.Hour)
@@ -187,12 +188,19 @@ func TestSwitchesAreNotHeard(t *testing.T) {
 	t.Logf("%v: %d switches as designed, %d with a difference that does not click", length, len(found), back)
 
 	heard, found = conversation(t, length, true)
-	planted := 0
+	planted, loud, broken := 0, 0, 0
 	for _, s := range found {
-		if s.away && s.loud {
-			planted++
-			if !s.broken {
-				t.Errorf("tick %d: a cold switch amid sound was not told", s.tick)
+		if !s.away {
+			continue
+		}
+		planted++
+		if s.same && s.loud {
+			t.Errorf("tick %d: a cold switch amid sound was not told", s.tick)
+		}
+		if s.loud {
+			loud++
+			if s.broken {
+				broken++
 			}
 		}
 	}
@@ -205,8 +213,9 @@ func TestSwitchesAreNotHeard(t *testing.T) {
 			t.Errorf("a click at %v, where nothing was switched", c.At)
 		}
 	}
-	t.Logf("%v: %d of %d switches cold amid sound, all told; %d clicks, all there", length, planted, len(found), len(clicks))
-	if planted < len(found)/10 {
-		t.Errorf("%d cold switches amid sound, of %d", planted, len(found))
+	t.Logf("%v: %d cold switches, %d of them amid sound, all told by their packets; %d break it, %d click", length, planted, loud, broken, len(clicks))
+	// A few in a thousand are by luck as good as ours.
+	if loud < planted/5 || broken*100 < loud*98 {
+		t.Errorf("%d cold switches, %d amid sound, %d break it", planted, loud, broken)
 	}
 }

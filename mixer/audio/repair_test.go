@@ -143,7 +143,7 @@ func TestRepairIsUnderstood(t *testing.T) {
 				t.Errorf("%s, %s: median latency %v, want at most %v", path.name, way.name, p50, path.delay[i])
 			}
 			if clicks := audiotest.Clicks(l.pcm); len(clicks) > 0 {
-				t.Logf("%s, %s: clicks at %v", path.name, way.name, clicks)
+				t.Errorf("%s, %s: clicks at %v", path.name, way.name, clicks)
 			}
 		}
 	}

@@ -177,7 +177,9 @@ func (p *Playout) play(head packet, gap int64) {
 	level, quiet := p.mayskip(head)
 	p.ring.pop(head)
 	if gap <= -shortest {
-		// Something was put in meanwhile: the delay has grown.
+		// Something was put in meanwhile, in place of the packet's own
+		// beginning: the delay has grown, and the two do not fit together.
+		s.seam = true
 		p.steering.offsets.shift(int(min(-gap, codec.SampleRate)))
 		p.count.stretched.Add(uint64(-gap))
 	}
