@@ -119,6 +119,7 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, r
 	}
 	sends := mixer.Media{Audio: answer.ReceivesAudio, Camera: answer.ReceivesCamera, Screen: answer.ReceivesScreen}
 	takes := mixer.Media{Audio: answer.SendsAudio, Camera: answer.SendsVideo && !req.Limits.NoVideo}
+	p.LimitSound(answer.MaxAudioBps, answer.AudioFEC)
 	p.Attach(peer, sends, takes)
 	return x, answer, nil
 }

@@ -355,10 +355,12 @@ func TestParticipants(t *testing.T) {
 	if p.Group != "team" || !slices.Equal(p.AlsoTo, []string{""}) || p.Name != "Bob" {
 		t.Errorf("got %+v", p)
 	}
+	f.do("GET", "/v1/rooms/r/layout?group=team", "").want(t, 200)
 	f.do("PATCH", path, `{"group":null,"alsoTo":null}`).want(t, 200).json(t, &p)
 	if p.Group != "" || len(p.AlsoTo) != 0 {
 		t.Errorf("got %+v", p)
 	}
+	f.do("GET", "/v1/rooms/r/layout?group=team", "").problem(t, 404, "no-such-group")
 	f.do("PATCH", path, `{}`, "If-Match", body.Header.Get("ETag")).problem(t, 412, "precondition-failed")
 	for body, pointer := range map[string]string{
 		`{"send":{"audio":{"gain":99}}}`:              "#/send/audio/gain",

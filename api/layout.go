@@ -36,12 +36,20 @@ func layoutOf(info mixer.LayoutInfo) Layout {
 	return l
 }
 
-func (s *Server) getLayout(_ context.Context, in *roomRead) (*layoutOutput, error) {
+func (s *Server) getLayout(_ context.Context, in *struct {
+	RoomPath
+	ReadIf
+	Group string `query:"group" doc:"A group's canvas; the main one without"`
+}) (*layoutOutput, error) {
 	room, err := s.room(in.Room)
 	if err != nil {
 		return nil, err
 	}
-	body := layoutOf(room.Layout())
+	info, err := room.GroupLayout(mixer.GroupID(in.Group))
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	body := layoutOf(info)
 	tag := entityTag(nil, body)
 	if err := in.check(tag); err != nil {
 		return nil, err

@@ -85,6 +85,7 @@ var (
 	recordingActive = kind{code: "recording-active", status: 409, title: "There is a recording in progress"}
 	noRoom          = kind{code: "no-such-room", status: 404, title: "There is no such room"}
 	noParticipant   = kind{code: "no-such-participant", status: 404, title: "There is no such participant"}
+	noGroup         = kind{code: "no-such-group", status: 404, title: "There is no such group"}
 	noInput         = kind{code: "no-such-input", status: 404, title: "There is no such input"}
 	noRecording     = kind{code: "no-such-recording", status: 404, title: "There is no such recording"}
 	noSession       = kind{code: "no-such-session", status: 404, title: "There is no such session"}
@@ -129,6 +130,7 @@ var byReason = []struct {
 	{mixer.ErrNoRoom, noRoom},
 	{mixer.ErrNoParticipant, noParticipant},
 	{mixer.ErrNoInput, noInput},
+	{mixer.ErrNoGroup, noGroup},
 	{mixer.ErrAlreadyRunning, recordingActive},
 	{mixer.ErrDraining, draining},
 	{mixer.ErrTooManyRooms, overloaded},
@@ -141,7 +143,7 @@ var byReason = []struct {
 // kinds lists every code once, for the documentation.
 func kinds() []kind {
 	all := []kind{badJSON, badRequest, badSDP, noUsableCodec, locked, foreignPage, full, roomExists,
-		recordingActive, noRoom, noParticipant, noInput, noRecording, noSession, noRoute, noMethod,
+		recordingActive, noRoom, noParticipant, noGroup, noInput, noRecording, noSession, noRoute, noMethod,
 		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, draining, overloaded, kicked, roomClosed, drained, vanished}
 	for _, k := range byKind {
 		if k.code != overloaded.code {

@@ -18,6 +18,9 @@ const maxGroups = 16
 
 var groupIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
+// ErrNoGroup says that a group has no members, and so is not there.
+var ErrNoGroup = errors.New("there is no such group")
+
 // ErrTooManyGroups refuses one more group.
 var ErrTooManyGroups = fmt.Errorf("the room has %d groups already", maxGroups)
 

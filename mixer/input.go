@@ -30,7 +30,8 @@ var (
 )
 
 // Input is a file that is played into a room: a contributor without a
-// participant. It ends by itself.
+// participant. It ends by itself. While nobody is connected it waits, as all of
+// the room does.
 type Input struct {
 	id      InputID
 	file    string
@@ -86,6 +87,9 @@ func (r *Room) Play(ctx context.Context, req InputRequest) (InputInfo, error) {
 	}
 	if r.cfg.Media == nil {
 		return InputInfo{}, &Error{Op: op, Kind: Unavailable, Room: r.Info().ID, Err: ErrNoMedia}
+	}
+	if len(r.Inputs()) >= maxInputs { // and again below: nothing is read in vain
+		return InputInfo{}, &Error{Op: op, Kind: Exhausted, Room: r.Info().ID, Err: ErrTooManyInputs}
 	}
 	player, err := r.open(req.File)
 	if err != nil {

@@ -33,10 +33,23 @@ const lossMemory = 0.3
 type lossClass struct {
 	loss atomic.Uint64 // math.Float64bits of the mean
 	at   atomic.Int32
+	most atomic.Int32 // the highest class that suits the client
+}
+
+// limit says which rate the client can take at most, 0 being any, and whether
+// it makes use of error correction. Without limit it takes the lowest class.
+func (c *lossClass) limit(maxBps int, fec bool) {
+	most := 0
+	for i, class := range audioClasses {
+		if (maxBps == 0 || class.BitrateBps <= maxBps) && (fec || class.PacketLossPercent == 0) {
+			most = i
+		}
+	}
+	c.most.Store(int32(most))
 }
 
 // class is the class to be in.
-func (c *lossClass) class() int { return int(c.at.Load()) }
+func (c *lossClass) class() int { return int(min(c.at.Load(), c.most.Load())) }
 
 // report takes a fraction, 0..1. Reports come one at a time.
 func (c *lossClass) report(fraction float64) {

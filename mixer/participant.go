@@ -153,6 +153,11 @@ func (p *Participant) Attach(e Endpoint, sends, takes Media) {
 	p.room.wake()
 }
 
+// LimitSound says what the client said of the sound that it takes: the highest
+// bitrate, 0 being any, and whether it makes use of forward error correction.
+// Before, it gets the lowest bitrate that there is.
+func (p *Participant) LimitSound(maxBps int, fec bool) { p.soundLoss.limit(maxBps, fec) }
+
 // Leave takes the participant out of the room and closes its endpoint. It does
 // not wait for either. reason may be nil.
 func (p *Participant) Leave(reason error) { p.PeerClosed(reason) }

@@ -31,6 +31,16 @@ type LayoutTile struct {
 // Layout returns what the main canvas shows where.
 func (r *Room) Layout() LayoutInfo { return *r.main.layout.Load() }
 
+// GroupLayout returns what the canvas of a group shows where, or NotFound.
+func (r *Room) GroupLayout(group GroupID) (LayoutInfo, error) {
+	for _, v := range r.snap.Load().views {
+		if l := v.prog.layout.Load(); l != nil && v.prog.group == group {
+			return *l, nil
+		}
+	}
+	return LayoutInfo{}, &Error{Op: "layout.get", Kind: NotFound, Room: r.Info().ID, Err: ErrNoGroup}
+}
+
 // arrange brings a program's scene in line with those who are in it: a tile for
 // each contributor's camera, whether it sends or not, and one more for each
 // screen that is shared. Unchanged, it keeps the scene. anew says that members

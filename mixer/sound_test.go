@@ -138,6 +138,7 @@ func TestFloorIsTold(t *testing.T) {
 
 func TestLossChoosesTheClass(t *testing.T) {
 	var c lossClass
+	c.limit(0, true)
 	reports := func(n int, fraction float64) {
 		for range n {
 			c.report(fraction)
@@ -166,12 +167,30 @@ func TestLossChoosesTheClass(t *testing.T) {
 	}
 }
 
+func TestClientsLimitTheirClass(t *testing.T) {
+	for _, tc := range []struct {
+		maxBps int
+		fec    bool
+		want   int
+	}{{0, true, 2}, {0, false, 0}, {40_000, true, 1}, {39_999, true, 0}, {6_000, true, 0}} {
+		var c lossClass
+		c.limit(tc.maxBps, tc.fec)
+		for range 50 {
+			c.report(0.3)
+		}
+		if got := c.class(); got != tc.want {
+			t.Errorf("at most %d b/s, correction %v: class %d, want %d", tc.maxBps, tc.fec, got, tc.want)
+		}
+	}
+}
+
 func TestPoorLinksShareAnEncodeOfTheirOwn(t *testing.T) {
 	m := newManager(t)
 	r := newTestRoom(t, m, RoomConfig{})
 	p, _ := enter(t, r, "speaker")
 	defer speak(t, p, 440, 80, 128, 128)()
 	q, c := enter(t, r, "poor")
+	q.LimitSound(0, true)
 	_, d := enter(t, r, "good")
 	tones := []float64{440}
 	await(t, "both hear", func() bool { return hears(c, tones)[0] && hears(d, tones)[0] })

@@ -62,7 +62,7 @@ type peerCounters struct {
 	requestsDeferred, requestsCut         atomic.Uint64 // by maxOutbox, maxNACKed
 	rtt, queueDelay, estimateBps, lossPPM atomic.Int64
 	streams, controlStreams, channels     atomic.Int32
-	inboundSnapshot                       atomic.Pointer[inboundStats]
+	inboundSnapshot                       atomic.Pointer[Stats]
 	outboundSnapshot                      atomic.Pointer[pacerStats]
 }
 
@@ -200,9 +200,9 @@ func (p *Peer) Stats() PeerStats {
 		EstimateBps:     int(c.estimateBps.Load()),
 	}
 	if in := c.inboundSnapshot.Load(); in != nil {
-		s.PacketsLost, s.FramesBroken, s.Frames = in.lost, in.breaks, in.frames
-		s.Malformed += in.malformed
-		s.AudioRecovered = in.redundant
+		s.PacketsLost, s.FramesBroken, s.Frames = in.PacketsLost, in.FramesBroken, in.Frames
+		s.Malformed += in.Malformed
+		s.AudioRecovered = in.SoundRecovered
 	}
 	if out := c.outboundSnapshot.Load(); out != nil {
 		s.Retransmitted, s.AudioSilent = out.RepairPackets, out.AudioSilent

@@ -44,8 +44,7 @@ type inbound struct {
 	twcc   *twcc.Recorder // nil: not negotiated
 	// twccAt is when feedback is due; 0: nothing came since the last.
 	twccAt time.Duration
-	frames uint64
-	past   Stats // of the assemblers that were replaced
+	past   Stats // of the receivers that were replaced
 	// outbox is what the dispatcher is to send to the client: at most maxOutbox.
 	outbox []rtcp.Packet
 	nacks  []uint16 // scratch
@@ -69,9 +68,6 @@ type inLine struct {
 	audio   *audioReceiver // of audio lines
 	video   *assembler     // of video lines
 }
-
-// inboundStats are the sums over lines that Peer.Stats shows.
-type inboundStats struct{ lost, breaks, frames, malformed, redundant uint64 }
 
 // never is a deadline that is not reached.
 const never = time.Duration(1<<63 - 1)
@@ -106,13 +102,13 @@ func (l *inLine) carries(pt uint8) bool {
 // reset starts a line anew, for a stream that has nothing to do with the one
 // before, whose counters go into past.
 func (l *inLine) reset(ssrc uint32, past *Stats) {
+	past.addLine(l)
 	if l.kind == kindAudio {
 		l.audio = newAudioReceiver()
 		l.log = newReceptionLog(ssrc, audioClockRate)
 		return
 	}
 	if l.video != nil {
-		past.addVideo(l.video.stats)
 		l.video.close()
 	}
 	l.video = newAssembler(assemblerConfig{NACK: l.has("nack"), RTX: l.rtxPT != 0})
@@ -311,7 +307,6 @@ func (p *Peer) takeAudio(line *inLine, pkt *rtp.Packet, now time.Duration) {
 // in.mu.
 func (p *Peer) deliver(line *inLine, now time.Duration) {
 	for f := line.video.pop(now); f != nil; f = line.video.pop(now) {
-		p.in.frames++
 		p.handler.WriteVideo(line.source, f)
 	}
 }

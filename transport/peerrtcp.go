@@ -370,18 +370,10 @@ func (p *Peer) writeRTCP(packets []rtcp.Packet) {
 
 // publish makes the counters of the cores readable from outside.
 func (p *Peer) publish() {
-	var in inboundStats
 	p.in.mu.Lock()
-	in.frames = p.in.frames
+	in := p.in.past
 	for _, l := range p.in.lines {
-		if l.video != nil {
-			in.lost += l.video.stats.Lost
-			in.breaks += l.video.stats.Breaks
-			in.malformed += l.video.stats.Malformed
-		} else {
-			in.malformed += l.audio.stats.MalformedRED
-			in.redundant += l.audio.stats.Redundant
-		}
+		in.addLine(l)
 	}
 	p.in.mu.Unlock()
 	p.counts.inboundSnapshot.Store(&in)

@@ -32,6 +32,10 @@ type Stats struct {
 	// included).
 	NACKsSent, NACKsReceived, PLIsSent, PLIsReceived uint64
 
+	// SoundRecovered is packets of sound that were lost and came as the
+	// redundancy of later ones.
+	SoundRecovered uint64
+
 	// What the bounds cost, each in the unit of its queue.
 
 	// AudioDropped is packets of sound that a client's full queue threw out.
@@ -68,6 +72,7 @@ func (s *Stats) add(o Stats) {
 	s.PacketsLost += o.PacketsLost
 	s.Repaired += o.Repaired
 	s.FramesBroken += o.FramesBroken
+	s.SoundRecovered += o.SoundRecovered
 	s.NACKsSent += o.NACKsSent
 	s.NACKsReceived += o.NACKsReceived
 	s.PLIsSent += o.PLIsSent
@@ -82,6 +87,17 @@ func (s *Stats) add(o Stats) {
 	s.RequestsCut += o.RequestsCut
 	s.Malformed += o.Malformed
 	s.Unknown += o.Unknown
+}
+
+// addLine counts what one line's receiver did.
+func (s *Stats) addLine(l *inLine) {
+	if l.video != nil {
+		s.addVideo(l.video.stats)
+	}
+	if l.audio != nil {
+		s.SoundRecovered += l.audio.stats.Redundant
+		s.Malformed += l.audio.stats.MalformedRED
+	}
 }
 
 // addVideo counts what an assembler did.
@@ -128,9 +144,7 @@ func (p *Peer) totals() Stats {
 	p.in.mu.Lock()
 	s.add(p.in.past)
 	for _, l := range p.in.lines {
-		if l.video != nil {
-			s.addVideo(l.video.stats)
-		}
+		s.addLine(l)
 	}
 	p.in.mu.Unlock()
 	p.out.mu.Lock()

@@ -190,10 +190,8 @@ func limiterSNR(in []int32, out []int16) float64 {
 		for i := range block {
 			at := b*block + i
 			t := (float64(i) + 0.5) / block
-			g := gains[b]
-			if t < 0.5 {
-				g = gains[b-1] + (gains[b]-gains[b-1])*(t+0.5)
-			} else {
+			g := gains[b-1] + (gains[b]-gains[b-1])*(t+0.5)
+			if t >= 0.5 {
 				g = gains[b] + (gains[b+1]-gains[b])*(t-0.5)
 			}
 			y := float64(out[at])
