@@ -18,7 +18,7 @@ type Frame struct {
 	PTS time.Duration
 	// Capture is the sender's instant by its sender reports; 0 before the first.
 	Capture codec.NTPTime
-	// Arrival is when the last of its packets was read from the socket, on the
+	// Arrival is when the last of its packets came to the socket, on the
 	// process's clock.
 	Arrival       time.Duration
 	Key           bool

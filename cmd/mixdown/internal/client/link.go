@@ -20,24 +20,34 @@ import (
 // maxDatagram is more than any path carries.
 const maxDatagram = 2048
 
-// socket is what a link needs of one; a [net.UDPConn] is one as it is.
+// socket is what a link needs of one.
 type socket interface {
-	ReadFromUDPAddrPort(b []byte) (n int, from netip.AddrPort, err error)
+	// read waits for a datagram; at is when it came, on the process's clock.
+	read(b []byte) (n int, from netip.AddrPort, at time.Duration, err error)
 	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (n int, err error)
 	LocalAddr() net.Addr
 	Close() error
 }
 
+// plainSocket is a socket of the system's that tells no more than it must.
+type plainSocket struct{ *net.UDPConn }
+
+func (s plainSocket) read(b []byte) (int, netip.AddrPort, time.Duration, error) {
+	n, from, err := s.ReadFromUDPAddrPort(b)
+	return n, from, codec.Now(), err
+}
+
 // packetSocket makes a socket of whatever moves datagrams between UDP addresses.
 type packetSocket struct{ net.PacketConn }
 
-func (s packetSocket) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+func (s packetSocket) read(b []byte) (int, netip.AddrPort, time.Duration, error) {
 	n, from, err := s.ReadFrom(b)
+	at := codec.Now()
 	udp, ok := from.(*net.UDPAddr)
 	if !ok {
-		return n, netip.AddrPort{}, err
+		return n, netip.AddrPort{}, at, err
 	}
-	return n, udp.AddrPort(), err
+	return n, udp.AddrPort(), at, err
 }
 
 func (s packetSocket) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
@@ -48,9 +58,13 @@ func (s packetSocket) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, erro
 func socketOf(conn net.PacketConn) (socket, error) {
 	switch conn := conn.(type) {
 	case nil:
-		return net.ListenUDP("udp", nil)
+		udp, err := net.ListenUDP("udp", nil)
+		if err != nil {
+			return nil, err
+		}
+		return stamped(udp), nil
 	case *net.UDPConn:
-		return conn, nil
+		return stamped(conn), nil
 	}
 	if _, ok := conn.LocalAddr().(*net.UDPAddr); !ok {
 		return nil, fmt.Errorf("Conn is bound to %v: want a UDP socket", conn.LocalAddr())
@@ -97,7 +111,7 @@ func (l *link) read() error {
 	buf := make([]byte, maxDatagram)
 	failed := 0
 	for {
-		n, from, err := l.sock.ReadFromUDPAddrPort(buf)
+		n, from, at, err := l.sock.read(buf)
 		if l.closing.Load() {
 			return nil
 		}
@@ -109,7 +123,7 @@ func (l *link) read() error {
 			continue
 		}
 		failed = 0
-		l.take(buf[:n], from, codec.Now())
+		l.take(buf[:n], from, at)
 	}
 }
 

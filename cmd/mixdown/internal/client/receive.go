@@ -21,7 +21,7 @@ type Packet struct {
 	Capture codec.NTPTime
 	// Seq is the RTP sequence number, extended.
 	Seq int64
-	// Arrival is when it was read from the socket, on the process's clock.
+	// Arrival is when it came to the socket, on the process's clock.
 	Arrival time.Duration
 	// Heard is who is in it, as the server says, loudest first: CSRCs and RFC
 	// 6465 levels. It is valid until the callback returns.
