@@ -75,6 +75,10 @@ async function connect() {
     ui["link-state"].textContent = detail === "connected" ? "" : detail === "disconnected" ? "Connection is poor…" : "Connecting…";
     if (detail === "failed") reconnect();
   });
+  mine.addEventListener("echo", ({ detail }) => {
+    if (mine !== session) return;
+    say(detail ? "The others hear themselves through your loudspeaker. Use headphones, or turn it down." : "");
+  });
   await mine.join(room, ui.name.value.trim(), tracks);
   ui.mix.srcObject = mine.stream;
   await ui.mix.play().catch(() => say("Press play: the browser starts no sound by itself."));

@@ -18,6 +18,7 @@ async function refusal(response) {
 export class Session extends EventTarget {
   #pc = null;
   #url = null;
+  #events = null;
   #audio; #camera; #screen;
 
   /** stream is the mix: one sound, one picture. Fill a <video> with it. */
@@ -26,8 +27,9 @@ export class Session extends EventTarget {
 
   /**
    * Joins. Dispatches "state" events whose detail is a
-   * RTCPeerConnectionState; "failed" is final. Throws an Error with the
-   * server's words and its HTTP status.
+   * RTCPeerConnectionState ("failed" is final), and "echo" events whose detail
+   * says whether the others hear themselves through this client's loudspeaker.
+   * Throws an Error with the server's words and its HTTP status.
    */
   async join(room, name, { audio, video }) {
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: await this.#iceServers() });
@@ -55,10 +57,24 @@ export class Session extends EventTarget {
       this.#url = response.headers.get("Location");
       this.participant = /<([^>]+)>;\s*rel="describedby"/.exec(response.headers.get("Link") ?? "")?.[1] ?? null;
       await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
+      this.#listen();
     } catch (error) {
       this.leave();
       throw error;
     }
+  }
+
+  /** Follows what the server tells of this participant; it reconnects by itself. */
+  #listen() {
+    const own = this.participant?.split("/").pop();
+    let echo = false;
+    this.#events = new EventSource(`${this.#url}/events`);
+    this.#events.onmessage = ({ data }) => {
+      const event = JSON.parse(data);
+      if (event.type !== "participant.updated" || event.data.id !== own || event.data.status.echo === echo) return;
+      echo = event.data.status.echo;
+      this.dispatchEvent(new CustomEvent("echo", { detail: echo }));
+    };
   }
 
   async #iceServers() {
@@ -82,6 +98,7 @@ export class Session extends EventTarget {
     const pc = this.#pc;
     const url = this.#url;
     this.#url = null;
+    this.#events?.close();
     if (!url) return pc?.close();
     const patience = AbortSignal.timeout(2000);
     fetch(url, { method: "DELETE", keepalive: true, signal: patience }).catch(() => {}).finally(() => pc.close());

@@ -23,6 +23,7 @@ var headlineRows = []row{
 	{"server, cores", 2, func(r *Result) (float64, bool) { return positive(r.ServerCores) }},
 	{"the floor: raw libvpx and libopus, in loops", 2, func(r *Result) (float64, bool) { return positive(r.Floor.Total) }},
 	{"server / floor", 2, func(r *Result) (float64, bool) { return positive(r.Ratio) }},
+	{"the same, counting the encodes of sound that were made", 2, (*Result).ratioMade},
 	{"server / the same codecs at a room's pace", 2, func(r *Result) (float64, bool) { return positive(r.PacedRatio) }},
 	{"memory, MB", 0, func(r *Result) (float64, bool) { return positive(float64(r.RSSBytes >> 20)) }},
 	{"pictures/s, worst client", 1, func(r *Result) (float64, bool) { return positive(r.Healthy.FPS.Min) }},
@@ -37,7 +38,7 @@ var headlineRows = []row{
 		}
 		return r.Skew.Shown.P50, true
 	}},
-	{"gaps in sound, p99.9, ms", 0, func(r *Result) (float64, bool) { return positive(r.Healthy.Unexcused.P999) }},
+	{"gaps in sound, p99.9, ms (while the machine was not late)", 0, func(r *Result) (float64, bool) { return positive(r.Healthy.Unexcused.P999) }},
 	{"the same, poor links, ms", 0, func(r *Result) (float64, bool) {
 		if r.Poor == nil {
 			return 0, false
@@ -50,8 +51,21 @@ var headlineRows = []row{
 		}
 		return positive(r.Server.AudioTickLatenessP99Ms)
 	}},
+	{"own marker, nobody else audible, worst, dB below what was sent", 0, func(r *Result) (float64, bool) {
+		return positive(r.OwnMarkerBelowDB.Min)
+	}},
 	{"own tone below the others', worst, dB", 0, func(r *Result) (float64, bool) { return positive(r.OwnToneBelowDB.Min) }},
 	{"clients, cores", 2, func(r *Result) (float64, bool) { return positive(r.ClientCores) }},
+}
+
+// ratioMade is Ratio for a floor that encodes sound as often as the server did,
+// which lets eight be heard at once and not everybody who talks.
+func (r *Result) ratioMade() (float64, bool) {
+	if r.Server == nil || r.Server.AudioEncodes == 0 || r.Floor.Total == 0 {
+		return 0, false
+	}
+	made := r.Floor.AudioEncode * r.Server.AudioEncodes / (50 * float64(r.Talkers+1))
+	return r.ServerCores / (r.Floor.Total - r.Floor.AudioEncode + made), true
 }
 
 // p50 and p95 pick a figure of a latency.
