@@ -67,6 +67,7 @@ func (*fakePeer) WriteAudio(*codec.EncodedFrame)                 {}
 func (*fakePeer) WriteVideo(*codec.EncodedFrame) codec.Verdict   { return codec.Dropped }
 func (*fakePeer) RequestKeyframe(codec.SourceID)                 {}
 func (*fakePeer) LimitUplink(codec.SourceID, codec.UplinkTarget) {}
+func (*fakePeer) PaceVideo(int, int)                             {}
 func (p *fakePeer) Close() error                                 { p.end(nil); return nil }
 func (p *fakePeer) end(err error)                                { p.once.Do(func() { p.offer.Handler.PeerClosed(err) }) }
 func (p *fakePeer) up()                                          { p.offer.Handler.Feedback(codec.Feedback{Link: codec.LinkUp}) }

@@ -31,6 +31,11 @@ type SourceControl interface {
 type Endpoint interface {
 	Sink
 	SourceControl
+	// PaceVideo tells the bitrate of the pictures that are being sent, and the
+	// bitrate that the next larger ones would take: the connection finds out by
+	// itself whether the path carries those. 0 says that there are none, or that
+	// they are not wanted. It does not block.
+	PaceVideo(nowBps, nextBps int)
 	// Close ends the connection and waits; the room calls it on a goroutine
 	// of its own.
 	Close() error
@@ -102,6 +107,7 @@ func (nowhere) WriteAudio(*codec.EncodedFrame)                 {}
 func (nowhere) WriteVideo(*codec.EncodedFrame) codec.Verdict   { return codec.Dropped }
 func (nowhere) RequestKeyframe(codec.SourceID)                 {}
 func (nowhere) LimitUplink(codec.SourceID, codec.UplinkTarget) {}
+func (nowhere) PaceVideo(int, int)                             {}
 func (nowhere) Close() error                                   { return nil }
 
 // closing says why a connection ended; the error may be nil.

@@ -169,6 +169,8 @@ func (c *client) RequestKeyframe(id codec.SourceID) {
 
 func (c *client) LimitUplink(codec.SourceID, codec.UplinkTarget) {}
 
+func (c *client) PaceVideo(int, int) {}
+
 func (c *client) Close() error {
 	c.mu.Lock()
 	c.mu.closed++

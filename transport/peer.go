@@ -51,6 +51,8 @@ type Peer struct {
 	// limits and wantKey are how the mixer's wishes reach the dispatcher.
 	limits  [codec.NumSources]atomic.Pointer[codec.UplinkTarget]
 	wantKey [codec.NumSources]atomic.Bool
+	// pace is what PaceVideo said, in bits/s.
+	pace struct{ now, next atomic.Int64 }
 }
 
 // peerCounters are written by several goroutines.
@@ -165,6 +167,17 @@ func (p *Peer) LimitUplink(s codec.SourceID, t codec.UplinkTarget) {
 	if s < codec.NumSources {
 		p.limits[s].Store(&t)
 	}
+}
+
+// PaceVideo tells the bitrate of the pictures that WriteVideo gets, at which
+// they are paced, and the bitrate that the next larger ones would take, in
+// bits/s: the peer finds out by itself whether the path carries those (old
+// packets are sent again, as long as nobody is hurt) and says so by
+// Feedback.EstimateBps. 0 says that there are no larger ones, or that they are
+// not wanted. It never blocks.
+func (p *Peer) PaceVideo(nowBps, nextBps int) {
+	p.pace.now.Store(int64(max(nowBps, 0)))
+	p.pace.next.Store(int64(max(nextBps, 0)))
 }
 
 // Close ends the peer and waits until Handler.PeerClosed has returned; twice
