@@ -13,39 +13,6 @@ import (
 	"mixdown/mixer/layout"
 )
 
-// PictureSource is what a tile shows; [Source] satisfies it. It is compared by
-// identity, so it is to be a pointer.
-type PictureSource interface {
-	// Latest returns the picture for now, retained for the caller, or nil; and
-	// a number, not 0, that changes with the picture. It must not block.
-	Latest(now time.Duration) (*codec.VideoFrame, uint64)
-}
-
-// Scene is what a canvas shows. It is immutable: to change anything, make a
-// new one with another Epoch.
-type Scene struct {
-	// Epoch is different for every scene that a Compositor is given.
-	Epoch uint64
-	// Tiles do not overlap.
-	Tiles []Tile
-}
-
-// Tile is one rectangle of a scene.
-type Tile struct {
-	// Rect is where, even, inside the canvas.
-	Rect layout.Rect
-	// Source is what; nil (an interface without a value) for somebody without
-	// video. It may be closed at any time: its tile then shows the placeholder.
-	Source PictureSource
-	// Name is written on the tile, and its initials on the placeholder. It need not
-	// be clean. Empty shows none.
-	Name string
-	// NoLabel leaves the name off the picture; the placeholder keeps its initials.
-	NoLabel bool
-	// ID picks the placeholder's colour.
-	ID string
-}
-
 // maxCanvases is how many pictures of a canvas exist at most: one being drawn,
 // one that is encoded, one that waits in a mailbox, one for a slow tier.
 const maxCanvases = 4

@@ -22,7 +22,7 @@
 //	task := worker.NewTask(func() {
 //		canvas, changed, err := compositor.Draw(scene, now, pts)
 //		if err != nil { return } // counted; the next tick tries again
-//		for _, r := range renditions { r.Write(canvas) }
+//		for _, r := range renditions { r.Write(canvas, changed) }
 //		canvas.Release()
 //	})
 //

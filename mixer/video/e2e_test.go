@@ -107,7 +107,7 @@ func TestNineEndToEnd(t *testing.T) {
 		tile := Tile{Rect: r, Name: nineNames[i], ID: fmt.Sprint("p_", i)}
 		if i < len(shapes) {
 			cam := newCamera(t, frames, pool, shapes[i][0], shapes[i][1])
-			cam.source.SetTarget(r.W, r.H)
+			cam.source.SetTarget(r.W, r.H, false)
 			cameras = append(cameras, cam)
 			tile.Source = cam.source
 		} else {
@@ -156,7 +156,7 @@ func TestNineEndToEnd(t *testing.T) {
 			t.Errorf("tick %d: nothing moved", n)
 		}
 		for _, r := range renditions {
-			r.Write(canvas)
+			r.Write(canvas, changed)
 		}
 		settle(pool)
 		if last != nil {
@@ -215,7 +215,7 @@ func TestLayoutChangeWithoutFreeze(t *testing.T) {
 			people := 1 + n/10
 			scene = &Scene{Epoch: uint64(1 + n)}
 			for i, r := range layout.Arrange(hd, people) {
-				cameras[i].source.SetTarget(r.W, r.H)
+				cameras[i].source.SetTarget(r.W, r.H, false)
 				scene.Tiles = append(scene.Tiles, Tile{Rect: r, Source: cameras[i].source})
 			}
 		}
@@ -279,7 +279,7 @@ func FuzzSourceWrite(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		s.SetTarget(160, 90)
+		s.SetTarget(160, 90, false)
 		write := func(data []byte, arrival time.Duration) {
 			c := codec.NewEncodedFrame(len(data))
 			c.Codec, c.Arrival, c.PTS = codec.VP8, arrival, arrival
@@ -321,7 +321,7 @@ func benchmarkRoom(b *testing.B, people int, raw bool) {
 	var cameras []*camera
 	for i, r := range layout.Arrange(hd, people) {
 		cam := newCamera(b, frames, pool, 640, 360)
-		cam.source.SetTarget(r.W, r.H)
+		cam.source.SetTarget(r.W, r.H, false)
 		cameras = append(cameras, cam)
 		tile := Tile{Rect: r, Name: nineNames[i%9], Source: cam.source}
 		key, _ := nameKey(tile.Name, r)
@@ -404,7 +404,7 @@ func benchmarkRoom(b *testing.B, people int, raw bool) {
 			}
 			wait()
 			f, _ := drawScene(b, compositor, scene, pts)
-			rendition.Write(f)
+			rendition.Write(f, true)
 			f.Release()
 			wait()
 		}

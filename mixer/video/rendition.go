@@ -86,6 +86,8 @@ type Rendition struct {
 	once     sync.Once     // finish
 	subs     atomic.Pointer[[]*Subscription]
 	bitrate  atomic.Int64
+	speed    atomic.Int64
+	baseOnly atomic.Bool
 
 	mu struct {
 		sync.Mutex
@@ -107,6 +109,7 @@ type encoding struct {
 	encoder       codec.VideoEncoder
 	width, height int
 	bitrateBps    int
+	speed         int
 	broken        bool          // the encoder is to be made anew
 	started       bool          // lastPTS means something
 	lastPTS       time.Duration // of the last frame given to the encoder
@@ -164,6 +167,7 @@ func NewRendition(c RenditionConfig) (*Rendition, error) {
 	r.task = worker.NewTask(r.run)
 	r.subs.Store(&[]*Subscription{})
 	r.bitrate.Store(int64(c.Tier.bitrate()))
+	r.speed.Store(int64(c.Speed))
 	return r, nil
 }
 
@@ -238,10 +242,36 @@ func (r *Rendition) SetBitrate(bps int) {
 	r.bitrate.Store(int64(bps))
 }
 
-// Write lends a canvas. It never blocks: a frame that finds the encoder busy
-// replaces the one that waits. Frames beyond the tier's rate, and all while
-// nobody is subscribed, are ignored. PTS must grow.
-func (r *Rendition) Write(f *codec.VideoFrame) {
+// SetSpeed changes the encoder's speed, 1 (slow) to 16, from the next frame on,
+// without a key frame. Zero means what the rendition was made with. It does
+// not block.
+func (r *Rendition) SetSpeed(speed int) {
+	if speed <= 0 {
+		speed = r.c.Speed
+	}
+	r.speed.Store(int64(min(speed, maxSpeed)))
+}
+
+// maxSpeed is the fastest that any codec knows.
+const maxSpeed = 16
+
+// SetBaseLayerOnly leaves out the upper temporal layer from the next frame on:
+// half the frames, about half the work, no key frame. It does not block.
+func (r *Rendition) SetBaseLayerOnly(on bool) { r.baseOnly.Store(on) }
+
+// SetPassthrough makes the frames that src receives the rendition's own, from
+// src's next key frame on; nil ends that. It does not block.
+func (r *Rendition) SetPassthrough(src *Source) {}
+
+// Encodes reports whether the rendition needs the canvas: somebody watches,
+// and what he gets is not passed through.
+func (r *Rendition) Encodes() bool { return len(*r.subs.Load()) > 0 }
+
+// Write lends a canvas; changed says whether it differs from the one before.
+// It never blocks: a frame that finds the encoder busy replaces the one that
+// waits. Frames beyond the tier's rate, and all while nobody is subscribed,
+// are ignored. PTS must grow.
+func (r *Rendition) Write(f *codec.VideoFrame, changed bool) {
 	r.mu.Lock()
 	if r.mu.closed || len(*r.subs.Load()) == 0 || !r.due(f.PTS) {
 		r.mu.Unlock()
@@ -384,7 +414,7 @@ func (r *Rendition) encode(canvas *codec.VideoFrame) {
 // there is one. Of the task.
 func (r *Rendition) prepare(w, h int, pts time.Duration) bool {
 	e := &r.enc
-	bps := int(r.bitrate.Load())
+	bps, speed := int(r.bitrate.Load()), int(r.speed.Load())
 	reason := KeyStart
 	if e.encoder != nil && (e.broken || e.width != w || e.height != h) {
 		reason = KeySize
@@ -400,13 +430,13 @@ func (r *Rendition) prepare(w, h int, pts time.Duration) bool {
 		}
 		encoder, err := r.c.NewEncoder(codec.VideoEncoderConfig{
 			Width: w, Height: h, FPS: r.c.Tier.FPS, BitrateBps: bps,
-			TemporalLayers: 2, Speed: r.c.Speed, Screen: r.c.Screen,
+			TemporalLayers: 2, Speed: speed, Screen: r.c.Screen,
 		})
 		if err != nil {
 			r.encodeFailed(err, pts)
 			return false
 		}
-		e.encoder, e.width, e.height, e.bitrateBps, e.broken = encoder, w, h, bps, false
+		e.encoder, e.width, e.height, e.bitrateBps, e.speed, e.broken = encoder, w, h, bps, speed, false
 		r.RequestKeyframe(reason)
 		e.keyed = false // what it codes first is a key frame, window or not
 	}
@@ -416,6 +446,13 @@ func (r *Rendition) prepare(w, h int, pts time.Duration) bool {
 			return false
 		}
 		e.bitrateBps = bps
+	}
+	if e.speed != speed {
+		if err := e.encoder.SetSpeed(speed); err != nil {
+			r.encodeFailed(err, pts)
+			return false
+		}
+		e.speed = speed
 	}
 	return true
 }

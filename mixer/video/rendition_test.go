@@ -148,7 +148,7 @@ func (s *studio) tick() {
 func (s *studio) write() {
 	s.canvas.PTS = time.Duration(s.ticks) * time.Second / 30
 	s.ticks++
-	s.Write(s.canvas)
+	s.Write(s.canvas, true)
 }
 
 func TestRenditionEncodesOnceForAll(t *testing.T) {
@@ -225,7 +225,7 @@ func TestRenditionMailbox(t *testing.T) {
 	for i := range canvases {
 		canvases[i] = newFrame(t, s.frames, 640, 360, tone(i))
 		canvases[i].PTS = time.Duration(1+i) * time.Second / 30
-		s.Write(canvases[i])
+		s.Write(canvases[i], true)
 	}
 	for i, f := range canvases[:4] {
 		if f.Shared() {
@@ -553,7 +553,7 @@ func TestRenditionConcurrently(t *testing.T) {
 	}
 	wg.Go(func() {
 		for _, f := range frames {
-			s.Write(f)
+			s.Write(f, true)
 			f.Release()
 		}
 	})

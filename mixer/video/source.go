@@ -68,6 +68,7 @@ type Source struct {
 		closed  bool
 
 		width, height int  // target; 0, 0 is hidden
+		fill          bool // crop to the target's shape
 		redraw        bool // the target changed since the last picture
 
 		due    dueQueue
@@ -246,22 +247,24 @@ func (s *Source) dropQueue() {
 	s.mu.n, s.mu.bytes = 0, 0
 }
 
-// SetTarget says at which size the source is shown: that of its tile, into
-// which pictures are fitted with their aspect kept. The picture that is being
+// SetTarget says at which size the source is shown: that of its largest tile,
+// into which pictures are fitted with their aspect kept, or, with fill, cropped
+// to its shape. Who shows it on several canvases asks for fill only when all of
+// them do: what is cropped here is lost to the others. The picture that is being
 // shown is rendered anew at once. 0, 0 hides the source: nothing is decoded
 // until it is shown again, which asks for a key frame; until that comes, the
 // last picture from before is shown. It does not block.
-func (s *Source) SetTarget(width, height int) {
+func (s *Source) SetTarget(width, height int, fill bool) {
 	if width <= 0 || height <= 0 {
-		width, height = 0, 0
+		width, height, fill = 0, 0, false
 	}
 	s.mu.Lock()
-	if s.mu.closed || width == s.mu.width && height == s.mu.height {
+	if s.mu.closed || width == s.mu.width && height == s.mu.height && fill == s.mu.fill {
 		s.mu.Unlock()
 		return
 	}
 	appears := s.mu.width == 0
-	s.mu.width, s.mu.height = width, height
+	s.mu.width, s.mu.height, s.mu.fill = width, height, fill
 	request := false
 	if width == 0 {
 		// The frames that wait are dropped, so the decoder has lost the thread.

@@ -73,7 +73,7 @@ func (r *rig) want(t *testing.T, luma, w, h int) {
 
 func TestSourceShowsTheNewestPicture(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.want(t, -1, 0, 0)
 	r.send(true, 640, 360, 50)
 	r.want(t, 50, 416, 234)
@@ -96,7 +96,7 @@ func TestSourceFitsTheTile(t *testing.T) {
 		{640, 480, 312, 234}, {720, 1280, 132, 234}, {320, 180, 416, 234}, {1920, 1080, 416, 234},
 	} {
 		r := newRig(t, nil)
-		r.SetTarget(416, 234)
+		r.SetTarget(416, 234, false)
 		r.send(true, c.w, c.h, 1)
 		r.want(t, 1, c.wantW, c.wantH)
 	}
@@ -105,10 +105,10 @@ func TestSourceFitsTheTile(t *testing.T) {
 // TestSourceRerendersAtOnce: a new layout needs no new frame from the sender.
 func TestSourceRerendersAtOnce(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 50)
 	_, _, _, v1 := r.look()
-	r.SetTarget(640, 360)
+	r.SetTarget(640, 360, false)
 	if l, _, _, _ := r.look(); l != 50 {
 		t.Errorf("black between two sizes: %d", l)
 	}
@@ -120,7 +120,7 @@ func TestSourceRerendersAtOnce(t *testing.T) {
 	if n := r.decoder.decodes.Load(); n != 1 {
 		t.Errorf("%d decodes", n)
 	}
-	r.SetTarget(640, 360)
+	r.SetTarget(640, 360, false)
 	settle(r.pool)
 	if n := r.decoder.scales.Load(); n != 2 {
 		t.Errorf("%d scalings, want 2", n)
@@ -131,13 +131,13 @@ func TestHiddenSourceDecodesNothing(t *testing.T) {
 	r := newRig(t, nil)
 	r.send(true, 640, 360, 1) // hidden from the start
 	r.want(t, -1, 0, 0)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	if r.asked.Load() != 1 {
 		t.Errorf("%d key frames asked for when first shown, want 1", r.asked.Load())
 	}
 	r.send(true, 640, 360, 2)
 	r.want(t, 2, 416, 234)
-	r.SetTarget(0, 0)
+	r.SetTarget(0, 0, false)
 	settle(r.pool)
 	r.want(t, -1, 0, 0)
 	for range 20 {
@@ -149,7 +149,7 @@ func TestHiddenSourceDecodesNothing(t *testing.T) {
 	if n := r.asked.Load(); n != 1 {
 		t.Errorf("asked %d times, want not while hidden", n)
 	}
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	settle(r.pool)
 	if n := r.asked.Load(); n != 2 {
 		t.Errorf("asked %d times, want once more when shown", n)
@@ -166,7 +166,7 @@ func TestHiddenSourceDecodesNothing(t *testing.T) {
 
 func TestShownBeforeTheFirstFrameAsksForNothing(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	if r.asked.Load() != 0 {
 		t.Error("asked a sender that has not begun")
 	}
@@ -174,7 +174,7 @@ func TestShownBeforeTheFirstFrameAsksForNothing(t *testing.T) {
 
 func TestSourceOverflow(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	write := func(key bool, tag byte, discardable bool) {
 		r.now += tick
@@ -218,7 +218,7 @@ func TestSourceOverflow(t *testing.T) {
 
 func TestSourceBoundsBytes(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	defer hold(r.pool)()
 	big := func(key bool, bytes int) {
 		r.now += tick
@@ -245,7 +245,7 @@ func TestSourceBoundsBytes(t *testing.T) {
 // TestSourceSkipsScaling: of several frames that wait only the last is scaled.
 func TestSourceSkipsScaling(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	release := hold(r.pool)
 	for i := range 3 {
@@ -264,7 +264,7 @@ func TestSourceSkipsScaling(t *testing.T) {
 // second are shown.
 func TestSourceNeverStarves(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	release := hold(r.pool)
 	for range 8 {
@@ -290,7 +290,7 @@ func TestSourceDecoderErrors(t *testing.T) {
 	} {
 		t.Run(c.err.Error(), func(t *testing.T) {
 			r := newRig(t, nil)
-			r.SetTarget(416, 234)
+			r.SetTarget(416, 234, false)
 			r.send(true, 640, 360, 1)
 			r.decoder.fail.Store(&c.err)
 			r.send(false, 0, 0, 2)
@@ -313,7 +313,7 @@ func TestSourceDecoderErrors(t *testing.T) {
 // the key frame that is already there, and none is asked for.
 func TestErrorWithKeyFrameQueued(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	release := hold(r.pool)
 	err := error(codec.ErrCorrupt)
@@ -333,7 +333,7 @@ func TestErrorWithKeyFrameQueued(t *testing.T) {
 // TestFrameBombs: sizes are judged before the decoder sees a byte.
 func TestFrameBombs(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	for i, size := range [][2]int{{16383, 16383}, {1922, 1080}, {1920, 1090}, {1090, 1920}} {
 		r.send(true, size[0], size[1], 9)
@@ -356,7 +356,7 @@ func TestFrameBombs(t *testing.T) {
 
 func TestSizeChangesArePoliced(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 320, 180, 1)
 	r.send(true, 640, 360, 2) // growing right after the start
 	r.want(t, 2, 416, 234)
@@ -376,7 +376,7 @@ func TestSizeChangesArePoliced(t *testing.T) {
 func TestPixelRateIsPoliced(t *testing.T) {
 	const size = 640 * 360
 	r := newRig(t, func(c *SourceConfig) { c.PixelRate = 10 * size })
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.now = time.Second
 	write := func(key bool, at time.Duration) {
 		r.Write(coded(key, 640, 360, 1, at))
@@ -406,7 +406,7 @@ func TestPixelRateIsPoliced(t *testing.T) {
 
 func TestGarbage(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	for _, data := range [][]byte{nil, {1}, {0, 0, 0}, {0x10, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8}} {
 		f := codec.NewEncodedFrame(64)
 		f.Codec = codec.VP8
@@ -425,7 +425,7 @@ func TestGarbage(t *testing.T) {
 func TestSourceOutOfMemoryKeepsTheLastPicture(t *testing.T) {
 	frames := codec.NewVideoPool(int64(codec.VideoFrameBytes(416, 234)) * 2)
 	r := newRig(t, func(c *SourceConfig) { c.Frames = frames })
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	hog, err := frames.Get(416, 234)
 	if err != nil {
@@ -443,7 +443,7 @@ func TestSourceOutOfMemoryKeepsTheLastPicture(t *testing.T) {
 
 func TestDelayedPicturesWaitForTheirTime(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.SetDelay(100 * time.Millisecond)
 	start := r.now + tick
 	for i := range 3 {
@@ -475,7 +475,7 @@ func TestDelayedPicturesWaitForTheirTime(t *testing.T) {
 
 func TestSourceCloseWaitsAndIsFinal(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	shown, _ := r.Latest(r.now)
 	r.decoder.gate = make(chan struct{})
@@ -500,13 +500,13 @@ func TestSourceCloseWaitsAndIsFinal(t *testing.T) {
 	}
 	shown.Release()
 	r.Write(coded(true, 640, 360, 3, r.now))
-	r.SetTarget(100, 100)
+	r.SetTarget(100, 100, false)
 	settle(r.pool)
 }
 
 func TestSourceCloseAfterPool(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	// newRig's clean-up closes the source before the pool; here the pool
 	// belongs to another source and is gone first.
@@ -519,7 +519,7 @@ func TestSourceCloseAfterPool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.SetTarget(416, 234)
+	s.SetTarget(416, 234, false)
 	cancel()
 	<-ended
 	s.Write(coded(true, 640, 360, 1, 0))
@@ -532,7 +532,7 @@ func TestSourceCloseAfterPool(t *testing.T) {
 func TestSourceReleasesEverything(t *testing.T) {
 	r := newRig(t, nil)
 	size := int64(codec.VideoFrameBytes(416, 234))
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	for i := range 300 {
 		r.send(i%50 == 0, 640, 360, byte(i))
 		r.look()
@@ -552,7 +552,7 @@ func TestSourceConcurrently(t *testing.T) {
 	})
 	wg.Go(func() {
 		for i := range 500 {
-			r.SetTarget(i%4*100, i%4*100)
+			r.SetTarget(i%4*100, i%4*100, false)
 			r.SetDelay(time.Duration(i%3) * tick)
 		}
 	})
@@ -570,7 +570,7 @@ func TestSourceConcurrently(t *testing.T) {
 
 func TestSourceAllocatesNothing(t *testing.T) {
 	r := newRig(t, nil)
-	r.SetTarget(416, 234)
+	r.SetTarget(416, 234, false)
 	r.send(true, 640, 360, 1)
 	barrierDone := make(chan struct{})
 	barrier := worker.NewTask(func() { barrierDone <- struct{}{} })

@@ -48,7 +48,7 @@ func BenchmarkStageDecode(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer s.Close()
-			s.SetTarget(tile.W, tile.H)
+			s.SetTarget(tile.W, tile.H, false)
 			wait := barrier(pool)
 			n := 0
 			b.ReportAllocs()
@@ -100,7 +100,7 @@ func BenchmarkStageEncode(b *testing.B) {
 				for b.Loop() {
 					c := canvases[n%len(canvases)]
 					c.PTS = time.Duration(n) * time.Second / time.Duration(tier.FPS)
-					r.Write(c)
+					r.Write(c, true)
 					wait()
 					n++
 				}
