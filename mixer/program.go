@@ -132,7 +132,7 @@ func (g *program) draw() {
 		return
 	}
 	now, pts := codec.Now(), time.Duration(g.pts.Load())
-	canvas, _, err := g.compositor.Draw(g.scene.Load(), now, pts)
+	canvas, changed, err := g.compositor.Draw(g.scene.Load(), now, pts)
 	if err != nil {
 		// Busy buffers are counted where they are; the encoders' own counters
 		// tell why.
@@ -143,7 +143,7 @@ func (g *program) draw() {
 		return
 	}
 	for _, r := range g.renditions {
-		r.Write(canvas)
+		r.Write(canvas, changed)
 	}
 	canvas.Release()
 	g.mu.Lock()
