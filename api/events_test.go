@@ -599,7 +599,7 @@ func TestEventGolden(t *testing.T) {
 		Sends: mixer.Media{Audio: true, Camera: true}, Takes: mixer.Media{Audio: true, Camera: true},
 		Tier: video.Tier{Width: 640, Height: 360, FPS: 30}, RTT: 20 * time.Millisecond,
 	}
-	canvas := mixer.LayoutInfo{Epoch: 4, Mode: "grid", Canvas: layout.Canvas{Width: 1280, Height: 720, FPS: 30},
+	canvas := mixer.LayoutInfo{Epoch: 4, Canvas: layout.Canvas{Width: 1280, Height: 720, FPS: 30},
 		Tiles: []mixer.LayoutTile{{Participant: "p_7Q", Source: codec.Screen, Rect: layout.Rect{W: 1280, H: 720}, Name: "Ann"}}}
 	rec := record.Recording{ID: "rec_5", Room: "standup", RoomID: "R_8fK2", State: record.Active, Started: at, Format: "webm"}
 	data := [mixer.NumEventTypes]any{

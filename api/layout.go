@@ -26,7 +26,7 @@ type Tile struct {
 }
 
 func layoutOf(info mixer.LayoutInfo) Layout {
-	l := Layout{Mode: info.Mode, Epoch: info.Epoch, Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiles: make([]Tile, 0, len(info.Tiles))}
+	l := Layout{Mode: string(info.Spec.ByMode()), Epoch: info.Epoch, Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiles: make([]Tile, 0, len(info.Tiles))}
 	for _, t := range info.Tiles {
 		l.Tiles = append(l.Tiles, Tile{
 			Participant: string(t.Participant), Source: t.Source.String(), Name: t.Name,

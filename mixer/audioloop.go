@@ -138,7 +138,10 @@ func (r *Room) tickAudio(v *view, pts, now time.Duration) {
 			continue
 		}
 		if s := u.p.source; s != nil {
-			s.speaking.Store(u.member.Speaking())
+			speaking := u.member.Speaking()
+			if s.speaking.Swap(speaking) != speaking && u.p.csrc == g.floor.Load() {
+				r.wake() // his tile has a border
+			}
 			if echo := u.member.Echo(); echo != s.echo.Load() {
 				s.echo.Store(echo)
 				r.wake()

@@ -131,6 +131,8 @@ type RoomConfig struct {
 	// Tiers are the sizes and rates at which the canvas is sent, largest
 	// first. Defaults to the canvas itself, 640x360@30 and 320x180@15.
 	Tiers []video.Tier
+	// Layout arranges the canvas; the zero value is a grid.
+	Layout layout.Spec
 	// MaxParticipants defaults to 50.
 	MaxParticipants int
 	// EmptyTimeout is how long the room outlives its last participant.
@@ -196,6 +198,9 @@ func (c *RoomConfig) validate(op string) error {
 	}
 	if err := c.Canvas.Validate(); err != nil {
 		return bad("/canvas", "%w", err)
+	}
+	if err := c.Layout.Validate(); err != nil {
+		return bad("/layout", "%w", err)
 	}
 	for i, t := range c.Tiers {
 		if err := t.Validate(); err != nil {

@@ -58,13 +58,16 @@ func (m *costMeter) observe(now, total time.Duration) {
 // still says that nothing is used.
 func (m *costMeter) still() { m.bits.Store(0) }
 
-// cpu is what the program has used.
-func (g *program) cpu() CPUTime {
-	c := CPUTime{Compose: g.compose.CPU(), Sound: time.Duration(g.soundCPU.Load())}
-	for _, r := range g.renditions {
-		c.Encode += r.CPU()
+// cpu is what the program and its canvases have used. The caller holds
+// Room.past's lock.
+func (g *program) cpu(canvases []*canvas) CPUTime {
+	used := CPUTime{Sound: g.soundTime()}
+	for _, c := range canvases {
+		if !c.counted {
+			used.add(c.cpu())
+		}
 	}
-	return c
+	return used
 }
 
 // cpu is what the source's pictures have used.
@@ -83,7 +86,7 @@ func (r *Room) CPU() CPUTime {
 	c := r.past.stats.CPU
 	for _, v := range r.snap.Load().views {
 		if !v.prog.counted {
-			c.add(v.prog.cpu())
+			c.add(v.prog.cpu(v.canvases))
 		}
 	}
 	for _, p := range *r.roster.Load() {
@@ -105,6 +108,11 @@ func (r *Room) measure(now time.Duration) {
 		return
 	}
 	r.cost.observe(now, r.CPU().Total())
+	for _, g := range r.programs {
+		for _, c := range g.canvases {
+			c.cost.observe(now, c.cpu().Total())
+		}
+	}
 	for _, p := range r.participants {
 		if p.source != nil {
 			p.cost.observe(now, p.source.cpu()+time.Duration(p.source.soundCPU.Load()))

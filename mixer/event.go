@@ -2,6 +2,7 @@ package mixer
 
 import (
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,6 +94,8 @@ type ParticipantMoved struct {
 type LayoutChange struct {
 	// Group is whose canvas it is; "" is the main program's.
 	Group GroupID
+	// Participant has this canvas for himself; "" is the one that all share.
+	Participant ParticipantID
 	LayoutInfo
 }
 
@@ -191,16 +194,22 @@ func (r *Room) raiseLayouts(now time.Duration) {
 	due := t.layoutAt == 0 || now-t.layoutAt >= layoutPeriod
 	t.layoutWaits = false
 	for _, g := range r.programs {
-		l := g.layout.Load()
-		switch {
-		case l == nil || l == g.toldLayout:
-		case g.toldLayout == nil && len(l.Tiles) == 0:
-			g.toldLayout = l // a new canvas is empty: that is no news
-		case !due:
-			t.layoutWaits = true
-		default:
-			g.toldLayout, t.layoutAt = l, now
-			r.raise(EventLayoutChanged, LayoutChange{g.group, *l})
+		for _, c := range g.canvases {
+			l := c.info.Load()
+			switch {
+			case l == nil || l == c.told:
+			case c.told == nil && len(l.Tiles) == 0:
+				c.told = l // a new canvas is empty: that is no news
+			case !due:
+				t.layoutWaits = true
+			default:
+				c.told, t.layoutAt = l, now
+				change := LayoutChange{Group: g.group, LayoutInfo: *l}
+				if c.owner != nil {
+					change.Participant = c.owner.id
+				}
+				r.raise(EventLayoutChanged, change)
+			}
 		}
 	}
 }
@@ -220,6 +229,10 @@ func (r *Room) speakerChanged(group GroupID, id ParticipantID) {
 	for _, g := range r.programs {
 		if g.group == group && g.dominant() != id {
 			g.speaker.Store(&id)
+			if i := slices.IndexFunc(r.participants, func(p *Participant) bool { return p.id == id }); i >= 0 {
+				r.spoken++
+				r.participants[i].spoke = r.spoken
+			}
 			r.raise(EventSpeakerChanged, SpeakerChange{group, id})
 		}
 	}

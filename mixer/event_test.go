@@ -416,10 +416,10 @@ func TestLayoutsAreCoalesced(t *testing.T) {
 
 	// The same by an explicit clock, in a room without a control loop.
 	const first, end = time.Duration(1), 1 + 3*layoutPeriod/2
-	q := &Room{programs: []*program{{}}}
-	g, count := q.programs[0], func() int { return len(q.tidings.pending) }
+	q := &Room{programs: []*program{{canvases: []*canvas{{}}}}}
+	c, count := q.programs[0].shared(), func() int { return len(q.tidings.pending) }
 	show := func(epoch uint64, now time.Duration) {
-		g.layout.Store(&LayoutInfo{Epoch: epoch, Tiles: make([]LayoutTile, epoch)})
+		c.info.Store(&LayoutInfo{Epoch: epoch, Tiles: make([]LayoutTile, epoch)})
 		q.raiseLayouts(now)
 	}
 	show(0, first)

@@ -296,7 +296,7 @@ func (r *Room) Subscribe() (*Subscription, RoomSnapshot, error) {
 	}
 	for _, v := range views {
 		// A group that begins just now has no layout yet: it is told of.
-		if l := v.prog.layout.Load(); l != nil {
+		if l := v.canvases[0].info.Load(); l != nil {
 			snap.Programs = append(snap.Programs, ProgramInfo{v.prog.group, *l, v.prog.dominant()})
 		}
 	}

@@ -65,7 +65,7 @@ func (r *Room) move(p *Participant, group GroupID) {
 	p.unwatch()
 	p.change(func(f *facts) { f.group = group })
 	if watches {
-		p.watch(r.programOf(p).renditionFor(p.limits), p.endpoint.Load())
+		p.watch(r.programOf(p).canvasOf(p).renditionFor(p.limits), p.endpoint.Load())
 	}
 	r.log.Info("participant moves", "participant", p.id, "from", from, "group", group)
 }
@@ -88,7 +88,7 @@ func (r *Room) deserted(g *program) bool {
 	}
 	r.past.Lock()
 	g.counted = true
-	r.past.stats.add(g.stats())
+	r.past.stats.add(g.stats(g.canvases))
 	r.past.Unlock()
 	without := r.snap.Load().seq + 1
 	r.leaving.Go(func() {

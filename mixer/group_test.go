@@ -180,13 +180,13 @@ func TestRecordingGoesOnWithoutMembers(t *testing.T) {
 	if _, err := r.StartRecording(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	drawn := func() uint64 { return r.main.compositor.Stats().Drawn }
+	drawn := func() uint64 { return r.main.shared().compositor.Stats().Drawn }
 	await(t, "pictures", func() bool { return drawn() > 0 })
 	team := GroupID("team")
 	if _, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{Group: &team}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the group's pictures", func() bool { return r.snap.Load().views[1].prog.compositor.Stats().Drawn > 3 })
+	await(t, "the group's pictures", func() bool { return r.snap.Load().views[1].prog.shared().compositor.Stats().Drawn > 3 })
 	before := drawn()
 	await(t, "pictures of the empty room", func() bool { return drawn() > before+3 })
 }

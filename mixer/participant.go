@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mixdown/codec"
+	"mixdown/mixer/layout"
 	"mixdown/mixer/video"
 )
 
@@ -74,9 +75,11 @@ type Participant struct {
 
 	// The control loop's own.
 	subscription *video.Subscription
-	inMix        bool   // belongs in the snapshot
-	told         *facts // those that an event was last about; nil before the first
-	counted      bool   // in the room's past; under Room.past's lock
+	layout       *layout.Spec // of his own canvas; nil: he watches the shared one
+	spoke        int64        // counts who had the floor: greater is later; 0 never
+	inMix        bool         // belongs in the snapshot
+	told         *facts       // those that an event was last about; nil before the first
+	counted      bool         // in the room's past; under Room.past's lock
 }
 
 // facts is what the control loop knows of a participant, as one immutable value.
@@ -128,7 +131,7 @@ func (p *Participant) Info() ParticipantInfo {
 		NoLevelling: f.noLevelling, NoEchoGuard: f.noEchoGuard, Suppress: f.suppress, Echo: f.echo,
 		Limits: p.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,
 		RTT:          time.Duration(p.rtt.Load()),
-		LossFraction: math.Float64frombits(p.loss.Load()),
+		LossFraction: p.lossFraction(),
 		Cores:        p.cost.cores(),
 	}
 	if p.source != nil {
@@ -136,6 +139,9 @@ func (p *Participant) Info() ParticipantInfo {
 	}
 	return info
 }
+
+// lossFraction is what the client last said of the picture, 0..1.
+func (p *Participant) lossFraction() float64 { return math.Float64frombits(p.loss.Load()) }
 
 // change replaces the facts. Control loop only.
 func (p *Participant) change(edit func(*facts)) {

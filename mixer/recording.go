@@ -42,7 +42,7 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 	}
 	id, recorder, err := store.Create(record.Options{
 		Room: string(r.Info().ID), RoomID: r.life, Video: true,
-		RequestKeyframe: func() { r.main.top().RequestKeyframe(video.KeySink) },
+		RequestKeyframe: func() { r.main.shared().top().RequestKeyframe(video.KeySink) },
 		OnState:         r.recordingState(),
 	})
 	var info record.Recording
@@ -67,7 +67,7 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 			}
 			r.wake()
 		})
-		rec.subscription = r.main.top().Subscribe(recorder)
+		rec.subscription = r.main.shared().top().Subscribe(recorder)
 		r.recording = rec
 		return nil
 	})

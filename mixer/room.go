@@ -62,6 +62,7 @@ type Room struct {
 	recording    *recording
 	tidings      tidings
 	cost         costMeter
+	spoken       int64 // Participant.spoke of who had the floor last
 	// startsRecording is set while the files of a recording are being made.
 	startsRecording bool
 }
@@ -75,15 +76,16 @@ type snapshot struct {
 
 // view is who is in one program: immutable.
 type view struct {
-	prog    *program
-	members []*Participant
-	guests  []*Participant // members of other programs who are heard here too
-	inputs  []*Input
-	sinks   []Sink // outside listeners: recorders
+	prog     *program
+	canvases []*canvas // the shared one first
+	members  []*Participant
+	guests   []*Participant // members of other programs who are heard here too
+	inputs   []*Input
+	sinks    []Sink // outside listeners: recorders
 }
 
 func (v *view) equal(o *view) bool {
-	return v.prog == o.prog && slices.Equal(v.members, o.members) && slices.Equal(v.guests, o.guests) &&
+	return v.prog == o.prog && slices.Equal(v.canvases, o.canvases) && slices.Equal(v.members, o.members) && slices.Equal(v.guests, o.guests) &&
 		slices.Equal(v.inputs, o.inputs) && slices.Equal(v.sinks, o.sinks)
 }
 
@@ -286,7 +288,7 @@ func (r *Room) follow(p *Participant) {
 func (r *Room) enter(p *Participant, a *attachment) {
 	p.inMix = true
 	if a.takes.Camera && !p.limits.NoVideo {
-		p.watch(r.programOf(p).renditionFor(p.limits), a)
+		p.watch(r.programOf(p).canvasOf(p).renditionFor(p.limits), a)
 	}
 	for id := range codec.NumSources {
 		if (id == codec.Camera && a.sends.Camera) || (id == codec.Screen && a.sends.Screen) {
@@ -364,7 +366,8 @@ func (r *Room) publishViews() {
 	next := &snapshot{seq: 1}
 	r.programs = slices.DeleteFunc(r.programs, r.deserted)
 	for _, g := range r.programs {
-		v := view{prog: g, inputs: g.inputs}
+		r.provideCanvases(g)
+		v := view{prog: g, canvases: g.canvases, inputs: g.inputs}
 		for _, p := range r.participants {
 			f := p.facts.Load()
 			switch {

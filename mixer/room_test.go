@@ -369,7 +369,7 @@ func TestOnePictureShowsEverybody(t *testing.T) {
 		t.Errorf("%d streams, want the one shared", s)
 	}
 	stats := m.Stats()
-	top := stats.Renditions[r.main.top().Tier()]
+	top := stats.Renditions[r.main.shared().top().Tier()]
 	if top.Subscribers != 2 {
 		t.Errorf("%d subscribers of the top tier, want 2", top.Subscribers)
 	}
@@ -399,7 +399,7 @@ func TestLimitsChooseTheTier(t *testing.T) {
 		{Limits{MaxBitrateBps: 700_000}, "640x360@30"},
 		{Limits{MaxWidth: 1}, "320x180@15"},
 	} {
-		if got := r.main.renditionFor(c.limits).Tier().String(); got != c.want {
+		if got := r.main.shared().renditionFor(c.limits).Tier().String(); got != c.want {
 			t.Errorf("%+v: tier %s, want %s", c.limits, got, c.want)
 		}
 	}

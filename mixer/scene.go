@@ -2,21 +2,26 @@ package mixer
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"time"
 
 	"mixdown/codec"
 	"mixdown/mixer/layout"
 	"mixdown/mixer/video"
 )
 
-// LayoutInfo says what the canvas shows where.
+// LayoutInfo says what a canvas shows where.
 type LayoutInfo struct {
 	// Epoch grows with every change.
 	Epoch uint64
-	// Mode is "grid".
-	Mode   string
+	// Spec is what was asked for.
+	Spec   layout.Spec
 	Canvas layout.Canvas
-	Tiles  []LayoutTile
+	// Tiles are in the order in which they are drawn.
+	Tiles []LayoutTile
+	// Cost is what the canvas costs now; zero in events.
+	Cost LayoutCost
 }
 
 // LayoutTile is one tile of the canvas.
@@ -25,101 +30,232 @@ type LayoutTile struct {
 	Source      codec.SourceID
 	// Rect is in luma samples of the canvas.
 	Rect layout.Rect
+	// Z is greater for what is drawn over others.
+	Z    int
 	Name string
 }
 
-// Layout returns what the main canvas shows where.
-func (r *Room) Layout() LayoutInfo { return *r.main.layout.Load() }
+// LayoutCost is the price of a canvas: of drawing it and encoding it, for all
+// who take it together.
+type LayoutCost struct {
+	// Encodes is how many encoders run.
+	Encodes int
+	// Cores is processor time in seconds a second, over the last seconds.
+	Cores float64
+}
 
-// GroupLayout returns what the canvas of a group shows where, or NotFound.
+// weakLink is the loss of a participant's downlink from which his tile says so.
+const weakLink = 0.10
+
+// Layout returns what the main canvas shows where.
+func (r *Room) Layout() LayoutInfo {
+	info, _ := r.GroupLayout("")
+	return info
+}
+
+// GroupLayout returns what the shared canvas of a group shows where, or NotFound.
 func (r *Room) GroupLayout(group GroupID) (LayoutInfo, error) {
 	for _, v := range r.snap.Load().views {
-		if l := v.prog.layout.Load(); l != nil && v.prog.group == group {
-			return *l, nil
+		if v.prog.group == group && v.canvases[0].info.Load() != nil {
+			return v.canvases[0].layoutInfo(), nil
 		}
 	}
 	return LayoutInfo{}, &Error{Op: "layout.get", Kind: NotFound, Room: r.Info().ID, Err: ErrNoGroup}
 }
 
-// arrange brings a program's scene in line with those who are in it: a tile for
-// each contributor's camera, whether it sends or not, and one more for each
-// screen that is shared. Unchanged, it keeps the scene. anew says that members
-// may have come or gone.
-func (r *Room) arrange(v *view, anew bool) {
-	g, members, now := v.prog, v.members, codec.Now()
-	type shown struct {
-		p      *Participant
-		source codec.SourceID
-		video  bool
+// SetLayout changes how the shared canvas of a group is arranged, at once, and
+// returns what it shows then. Invalid names the faulty field, NotFound the
+// group.
+func (r *Room) SetLayout(ctx context.Context, group GroupID, spec layout.Spec) (LayoutInfo, error) {
+	const op = "layout.set"
+	if err := spec.Validate(); err != nil {
+		return LayoutInfo{}, &Error{Op: op, Kind: Invalid, Room: r.Info().ID, Err: err}
 	}
-	var tiles []shown
-	for _, p := range members {
-		if p.source == nil {
+	err := r.do(ctx, op, func() error {
+		i := slices.IndexFunc(r.programs, func(g *program) bool { return g.group == group })
+		if i < 0 {
+			return &Error{Op: op, Kind: NotFound, Room: r.room.ID, Err: ErrNoGroup}
+		}
+		r.programs[i].shared().spec = spec
+		if group == "" {
+			r.room.Layout = spec
+		}
+		return nil
+	})
+	if err != nil {
+		return LayoutInfo{}, err
+	}
+	return r.GroupLayout(group)
+}
+
+// layoutInfo is what the canvas shows and costs now. It must have been arranged.
+func (c *canvas) layoutInfo() LayoutInfo {
+	info := *c.info.Load()
+	for _, rendition := range c.renditions {
+		if rendition.Stats().Subscribers > 0 {
+			info.Cost.Encodes++
+		}
+	}
+	info.Cost.Cores = c.cost.cores()
+	return info
+}
+
+// arrange brings the scenes of a program's canvases in line with those who are
+// in it. anew says that members or canvases may have come or gone.
+func (r *Room) arrange(v *view, anew bool) {
+	for _, c := range v.canvases {
+		if r.arrangeCanvas(v, c) {
+			anew = true
+		}
+	}
+	if anew {
+		r.aim(v)
+	}
+}
+
+// shownItem is what a layout may show: a participant's camera, whether it sends
+// or not, or a screen that is being shared.
+type shownItem struct {
+	layout.Item
+	p      *Participant
+	source codec.SourceID
+}
+
+// items lists what canvas c of a program may show.
+func (v *view) items(c *canvas, now time.Duration) []shownItem {
+	var items []shownItem
+	for _, p := range v.members {
+		if p.source == nil || c.spec.HideSelf && c.owner == p {
 			continue
 		}
-		tiles = append(tiles, shown{p, codec.Camera, p.source.shows(codec.Camera, now)})
+		add := func(source codec.SourceID, suffix string, shows bool) {
+			items = append(items, shownItem{layout.Item{
+				ID: string(p.id) + suffix, Owner: string(p.id),
+				Screen: source == codec.Screen, Video: shows, Spoke: p.spoke,
+			}, p, source})
+		}
+		add(codec.Camera, "", p.source.shows(codec.Camera, now))
 		if p.source.shows(codec.Screen, now) {
-			tiles = append(tiles, shown{p, codec.Screen, true})
+			add(codec.Screen, "/screen", true)
 		}
 	}
-	tiles = tiles[:min(len(tiles), layout.MaxTiles)]
+	return items
+}
 
-	info := LayoutInfo{Mode: "grid", Canvas: r.room.Canvas}
-	scene := &video.Scene{}
-	rects := layout.Arrange(r.room.Canvas, len(tiles))
-	for i, s := range tiles {
-		name := s.p.facts.Load().name
-		tile := video.Tile{Rect: rects[i], Name: name, ID: string(s.p.id)}
-		if s.source == codec.Screen {
-			tile.ID += "/screen"
-		}
-		if s.video {
-			tile.Source = s.p.source.pictures[s.source]
-		}
-		scene.Tiles = append(scene.Tiles, tile)
-		info.Tiles = append(info.Tiles, LayoutTile{Participant: s.p.id, Source: s.source, Rect: rects[i], Name: name})
+// solve says where canvas c would show what under spec.
+func (v *view) solve(c *canvas, items []shownItem) *layout.Plan {
+	plain := make([]layout.Item, len(items))
+	for i := range items {
+		plain[i] = items[i].Item
 	}
-	old := g.scene.Load()
-	if g.layout.Load() != nil && slices.Equal(old.Tiles, scene.Tiles) {
-		if anew { // who comes too late for a tile may have had one elsewhere
-			r.aim(members, old)
+	return layout.Solve(c.size, c.spec, plain, string(v.prog.dominant()), c.plan)
+}
+
+// arrangeCanvas solves the canvas's layout and makes its scene, and reports
+// whether that changed. Unchanged, it keeps the scene.
+func (r *Room) arrangeCanvas(v *view, c *canvas) (changed bool) {
+	items := v.items(c, codec.Now())
+	plan := v.solve(c, items)
+	c.plan = plan
+	info := LayoutInfo{Spec: c.spec, Canvas: c.size}
+	scene := &video.Scene{Background: c.background()}
+	for _, placed := range plan.Tiles {
+		if placed.Item < 0 {
+			continue
 		}
-		return
+		item := &items[placed.Item]
+		scene.Tiles = append(scene.Tiles, v.tile(c, placed, item))
+		info.Tiles = append(info.Tiles, LayoutTile{
+			Participant: item.p.id, Source: item.source, Rect: placed.Rect, Z: placed.Z, Name: item.p.facts.Load().name,
+		})
+	}
+	if len(scene.Tiles) == 1 && scene.Tiles[0].Rect == c.size.Bounds() && c.spec.NoLabels {
+		scene.Tiles[0].Bare = true
+	}
+	old, told := c.scene.Load(), c.info.Load()
+	if told == nil || !slices.Equal(told.Tiles, info.Tiles) || !told.Spec.Equal(info.Spec) {
+		if told != nil {
+			info.Epoch = told.Epoch
+		}
+		info.Epoch++
+		c.info.Store(&info)
+	}
+	if told != nil && slices.Equal(old.Tiles, scene.Tiles) && old.Background == scene.Background {
+		return false
 	}
 	scene.Epoch = old.Epoch + 1
-	info.Epoch = scene.Epoch
-	g.layout.Store(&info)
-	g.scene.Store(scene)
-	r.aim(members, scene)
+	c.scene.Store(scene)
+	return true
 }
 
-// aim tells every source at which size it is shown, or that it is not.
-func (r *Room) aim(members []*Participant, scene *video.Scene) {
-	for _, p := range members {
+// tile is how an item looks on canvas c.
+func (v *view) tile(c *canvas, placed layout.Placed, item *shownItem) video.Tile {
+	f := item.p.facts.Load()
+	tile := video.Tile{
+		Rect: placed.Rect, Fill: placed.Fill, Name: f.name, NoLabel: c.spec.NoLabels, ID: item.ID,
+		Screen: item.Screen,
+	}
+	if item.Video {
+		tile.Source = item.p.source.pictures[item.source]
+	}
+	if f.state == StateReconnecting {
+		tile.Link = video.LinkLost
+	}
+	if item.Screen {
+		return tile
+	}
+	tile.Speaking = !c.spec.NoBorder && item.p.id == v.prog.dominant() && item.p.source.speaking.Load()
+	if !c.spec.NoMarks {
+		tile.Muted = f.muted
+		if tile.Link == video.LinkGood && item.p.lossFraction() >= weakLink {
+			tile.Link = video.LinkWeak
+		}
+	}
+	return tile
+}
+
+// aim tells every source the largest size at which any canvas shows it, or that
+// none does.
+func (r *Room) aim(v *view) {
+	for _, p := range v.members {
 		if p.source == nil {
 			continue
 		}
-		for _, picture := range p.source.pictures {
-			var size layout.Rect
-			for _, t := range scene.Tiles {
-				if t.Source == video.PictureSource(picture) {
-					size = t.Rect
+		for id, picture := range p.source.pictures {
+			var most video.Tile
+			for _, c := range v.canvases {
+				for _, t := range c.scene.Load().Tiles {
+					if t.Source == video.PictureSource(picture) && t.Rect.Area() > most.Rect.Area() {
+						most = t
+					}
 				}
 			}
-			picture.SetTarget(size.W, size.H)
+			p.source.shown[id] = most.Rect
+			picture.SetTarget(most.Rect.W, most.Rect.H, most.Fill)
 		}
 	}
 }
+
+// background is what lies behind the tiles.
+func (c *canvas) background() video.Background {
+	colour, ok := layout.ParseColour(c.spec.Background)
+	return video.Background{Colour: colour, HasColour: ok, Image: c.backdrop}
+}
+
+// ErrNoCanvas says that a participant has no canvas of his own.
+var ErrNoCanvas = errors.New("the participant has no layout of its own")
 
 // videoLoop ticks all canvases until ctx is done.
 func (r *Room) videoLoop(ctx context.Context) {
 	idle := func() bool { return r.snap.Load().members == 0 }
-	clock := &pace{epoch: r.epoch, rate: int64(r.main.canvas.FPS)}
+	clock := &pace{epoch: r.epoch, rate: int64(r.main.shared().size.FPS)}
 	tick := func(n int64) {
 		for _, v := range r.snap.Load().views {
 			// A recording goes on while everybody is in groups.
 			if len(v.members)+len(v.sinks) > 0 {
-				v.prog.tickVideo(clock.pts(n))
+				for _, c := range v.canvases {
+					c.tick(clock.pts(n))
+				}
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"mixdown/codec"
 	"mixdown/mixer/audio"
+	"mixdown/mixer/layout"
 	"mixdown/mixer/video"
 )
 
@@ -27,8 +28,11 @@ type source struct {
 	// lastPicture is when each picture last came, on the process's clock; 0 is
 	// never.
 	lastPicture [codec.NumSources]atomic.Int64
-	speaking    atomic.Bool
-	echo        atomic.Bool // sends back what it is sent; by the audio loop
+	// shown is the largest tile of each picture, empty when it has none; the
+	// control loop's own.
+	shown    [codec.NumSources]layout.Rect
+	speaking atomic.Bool
+	echo     atomic.Bool // sends back what it is sent; by the audio loop
 	// soundCPU is the source's share of the processor time of audio ticks, in
 	// nanoseconds.
 	soundCPU atomic.Int64

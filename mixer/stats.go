@@ -135,20 +135,16 @@ func addRendition(s *video.RenditionStats, o video.RenditionStats) {
 	s.Subscribers += o.Subscribers
 }
 
-// stats counts what the program did.
-func (g *program) stats() Stats {
+// stats counts what the program and its canvases did. The caller holds
+// Room.past's lock.
+func (g *program) stats(canvases []*canvas) Stats {
 	g.mu.Lock()
-	mixed, composing := g.mu.mixed, g.mu.composing
+	s := Stats{Mix: g.mu.mixed, CPU: CPUTime{Sound: g.soundTime()}}
 	g.mu.Unlock()
-	s := Stats{
-		ComposeSkipped: g.skipped.Load(), Canvas: g.compositor.Stats(), Composing: composing, Mix: mixed,
-		CPU:        g.cpu(),
-		Renditions: make(map[video.Tier]video.RenditionStats),
-	}
-	for _, r := range g.renditions {
-		sum := s.Renditions[r.Tier()] // two tiers of a room may be alike
-		addRendition(&sum, r.Stats())
-		s.Renditions[r.Tier()] = sum
+	for _, c := range canvases {
+		if !c.counted {
+			s.add(c.stats())
+		}
 	}
 	return s
 }
@@ -171,7 +167,7 @@ func (r *Room) Stats() Stats {
 	// Under the lock, so that who is leaving is counted exactly once.
 	for _, v := range r.snap.Load().views {
 		if !v.prog.counted {
-			sum.add(v.prog.stats())
+			sum.add(v.prog.stats(v.canvases))
 		}
 	}
 	for _, p := range *r.roster.Load() {
