@@ -128,15 +128,20 @@ func (c *senderClock) report(ntp codec.NTPTime, rtpTime uint32) {
 	c.ntp, c.rtp, c.valid = ntp, rtpTime, ntp != 0
 }
 
-// capture returns the instant of a timestamp within 6 hours of the report;
+// reportLasts is how far from its report a timestamp may be: RFC 3550 section 6.2
+// has reports come within 7.5 s. A media clock is up to 300 ppm off the wall
+// clock that the report told, which makes 18 ms in that time.
+const reportLasts = time.Minute
+
+// capture returns the instant of a timestamp within a minute of the report;
 // zero while there is none.
 func (c *senderClock) capture(ts uint32) codec.NTPTime {
-	if !c.valid {
-		return 0
-	}
 	ticks := int64(int32(ts - c.rtp))
 	mag := uint64(max(ticks, -ticks))
-	// mag is at most 1<<31, so the shift loses nothing; the quotient is in
+	if !c.valid || mag > uint64(c.rate)*uint64(reportLasts/time.Second) {
+		return 0
+	}
+	// mag is below 1<<31, so the shift loses nothing; the quotient is in
 	// seconds with 32 bits of fraction, like an NTP timestamp.
 	span := codec.NTPTime(mag << 32 / uint64(c.rate))
 	if ticks < 0 {

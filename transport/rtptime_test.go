@@ -95,11 +95,21 @@ func TestSenderClock(t *testing.T) {
 			t.Error("an instant before any report")
 		}
 		c.report(codec.NTPTimeOf(at), 1000)
-		for _, d := range []time.Duration{0, time.Second, -time.Second, 20 * ms, -20 * ms, 5 * time.Hour, -5 * time.Hour} {
+		for _, d := range []time.Duration{0, time.Second, -time.Second, 20 * ms, -20 * ms, time.Minute, -time.Minute} {
 			got := c.capture(1000 + uint32(ticksOf(d, rate))).Time().Sub(at)
 			if diff := got - d; diff < -time.Microsecond || diff > time.Microsecond {
 				t.Errorf("%d Hz, %v after the report: %v", rate, d, got)
 			}
+		}
+		for _, d := range []time.Duration{61 * time.Second, -61 * time.Second, 5 * time.Hour} {
+			if got := c.capture(1000 + uint32(ticksOf(d, rate))); got != 0 {
+				t.Errorf("%d Hz, %v after the report: %v, want nothing", rate, d, got.Time())
+			}
+		}
+		// Around the wrap.
+		c.report(codec.NTPTimeOf(at), 1<<32-1000)
+		if got := c.capture(uint32(ticksOf(20*ms, rate)) - 1000).Time().Sub(at); (got - 20*ms).Abs() > time.Microsecond {
+			t.Errorf("%d Hz, 20ms later across the wrap: %v", rate, got)
 		}
 		c.report(0, 2000)
 		if c.capture(5) != 0 {

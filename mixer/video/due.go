@@ -1,13 +1,17 @@
 package video
 
 import (
+	"math"
 	"time"
 
 	"mixdown/codec"
 )
 
-// maxDue is how many decoded pictures wait to be shown; with a delay of up to
-// 300 ms, a source at 25 fps fills it. When it is full the oldest is dropped.
+// maxDue is how many decoded pictures wait to be shown; with a delay of 300 ms
+// a source at 25 fps fills it. When one more comes, that is left out whose
+// neighbours are closest together: a source at 60 fps is shown at half its rate,
+// and never early or late. (To drop the oldest would be to show nothing at all:
+// it would always be dropped before its time.)
 const maxDue = 8
 
 // dueQueue holds the pictures of one source until they are to be shown, and
@@ -33,7 +37,7 @@ type duePicture struct {
 // those already due by then only the newest can ever be shown.
 func (q *dueQueue) put(frame *codec.VideoFrame, due, now time.Duration) {
 	if q.n == maxDue {
-		q.dropOldest(1)
+		q.thin(due)
 	}
 	q.waiting[q.n] = duePicture{frame, due}
 	q.n++
@@ -94,6 +98,27 @@ func (q *dueQueue) dropOldest(k int) {
 	q.shift(k)
 }
 
+// thin leaves out one of those that wait, which are all: not the oldest, whose
+// turn is next; of equals the newest, so that holes spread evenly. due is that of
+// the one to come.
+func (q *dueQueue) thin(due time.Duration) {
+	best, closest := 0, time.Duration(math.MaxInt64)
+	for i := 1; i < q.n; i++ {
+		after := due
+		if i+1 < q.n {
+			after = q.waiting[i+1].due
+		}
+		if d := after - q.waiting[i-1].due; d <= closest {
+			best, closest = i, d
+		}
+	}
+	q.waiting[best].frame.Release()
+	q.superseded++
+	copy(q.waiting[best:], q.waiting[best+1:q.n])
+	q.n--
+	q.waiting[q.n] = duePicture{}
+}
+
 func (q *dueQueue) shift(k int) {
 	copy(q.waiting[:], q.waiting[k:q.n])
 	clear(q.waiting[q.n-k : q.n])
@@ -106,37 +131,4 @@ func (q *dueQueue) clear() {
 	if q.shown != nil {
 		q.show(nil)
 	}
-}
-
-// transit maps a source's media time to the process's clock: the instant at
-// which a picture would have come over the fastest path seen. Not safe for
-// concurrent use.
-type transit struct {
-	offset  time.Duration // of the process's clock to the source's
-	last    time.Duration // newest arrival
-	started bool
-}
-
-const (
-	// transitJump is a change that is no jitter: the sender restarted its clock.
-	transitJump = time.Second
-	// transitCreep is how fast the fastest path is forgotten, as a fraction of
-	// time: ten times what clocks drift apart, a twentieth of what an eye notices.
-	transitCreep = 1000
-)
-
-// capture returns when the picture with that media time was taken, as far as
-// its arrivals tell (network delay included, jitter not).
-func (t *transit) capture(pts, arrival time.Duration) time.Duration {
-	seen := arrival - pts
-	switch diff := seen - t.offset; {
-	case !t.started || diff > transitJump || diff < -transitJump:
-		t.offset, t.started = seen, true
-	case diff < 0:
-		t.offset = seen
-	default:
-		t.offset += min(diff, max(0, arrival-t.last)/transitCreep)
-	}
-	t.last = arrival
-	return pts + t.offset
 }

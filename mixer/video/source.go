@@ -72,13 +72,14 @@ type Source struct {
 		redraw        bool // the target changed since the last picture
 
 		due    dueQueue
+		clock  transit
+		epoch  uint64 // of clock: counts its jumps
 		delay  time.Duration
 		police police
 		stats  SourceStats
 	}
 
 	// Of the task alone.
-	clock      transit
 	decodedPTS time.Duration // of the decoder's picture
 	lastShown  time.Duration // arrival of the last frame that became a picture
 }
@@ -171,6 +172,10 @@ func (s *Source) take(f *codec.EncodedFrame, header vp8.Header, err error) (take
 	}
 	mu.seen = true
 	mu.stats.Received++
+	// Also of what is not shown: who appears has to be in time from the start.
+	if mu.clock.observe(f.PTS, f.Arrival) {
+		mu.epoch++
+	}
 	if mu.width == 0 {
 		mu.stats.Hidden++
 		mu.needKey = true
@@ -290,12 +295,24 @@ func (s *Source) SetTarget(width, height int, fill bool) {
 	}
 }
 
-// SetDelay makes pictures wait that long after their capture before they are
-// shown, for lip sync. It starts at 0, where the newest picture is always the one that is due.
+// SetDelay makes pictures wait that long after their capture (see
+// [Source.Transit]) before they are shown, for lip sync: they are shown at the
+// pace at which they were taken. It starts at 0, where the newest picture is
+// always the one that is due.
 func (s *Source) SetDelay(d time.Duration) {
 	s.mu.Lock()
 	s.mu.delay = max(0, d)
 	s.mu.Unlock()
+}
+
+// Transit relates the source's clock to the process's: capture instant = PTS +
+// offset, by the fastest pictures of the last seconds, so with their network
+// delay but without its jitter. It counts hidden pictures too. epoch changes when
+// the source's clock jumps; it is 0 before the first picture. Any goroutine may ask.
+func (s *Source) Transit() (offset time.Duration, epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.clock.offset, s.mu.epoch
 }
 
 // Latest returns the picture to show at now (on [codec.Now]'s clock), retained
@@ -361,19 +378,25 @@ func (s *Source) run() {
 		return
 	}
 	f := s.pop()
-	more, redraw, delay := s.mu.n > 0, s.mu.redraw, s.mu.delay
+	more, redraw := s.mu.n > 0, s.mu.redraw
+	var due, dueNext time.Duration
+	if f != nil {
+		due = s.mu.clock.capture(f.PTS) + s.mu.delay
+	}
 	s.mu.redraw = false
 	w, h := s.mu.width, s.mu.height
 	var next time.Duration
 	if more {
 		next = s.mu.queue[0].Arrival + decodeWithin
+		dueNext = s.mu.clock.capture(s.mu.queue[0].PTS) + s.mu.delay
 	}
 	s.mu.Unlock()
 
 	start := codec.Now()
 	switch {
 	case f != nil:
-		s.decode(f, w, h, delay, redraw, more)
+		// One that the next frame is due with will never be shown.
+		s.decode(f, w, h, due, redraw, more && dueNext <= start)
 		f.Release()
 	case redraw:
 		s.render(w, h, true, 0, 0)
@@ -403,9 +426,9 @@ func (s *Source) pop() *codec.EncodedFrame {
 	return f
 }
 
-// decode feeds f to the decoder and, unless a newer frame waits, makes the
-// picture. Of the task.
-func (s *Source) decode(f *codec.EncodedFrame, w, h int, delay time.Duration, redraw, more bool) {
+// decode feeds f to the decoder and, unless a newer frame waits that is due as
+// well, makes the picture. Of the task.
+func (s *Source) decode(f *codec.EncodedFrame, w, h int, due time.Duration, redraw, more bool) {
 	if err := s.decoder.Decode(f.Data); err != nil {
 		s.failed(err)
 		if redraw {
@@ -414,8 +437,7 @@ func (s *Source) decode(f *codec.EncodedFrame, w, h int, delay time.Duration, re
 		return
 	}
 	s.decodedPTS = f.PTS
-	due := s.clock.capture(f.PTS, f.Arrival) + delay
-	skip := more && !redraw && delay == 0 && f.Arrival-s.lastShown < starveAfter
+	skip := more && !redraw && f.Arrival-s.lastShown < starveAfter
 	s.mu.Lock()
 	s.mu.stats.Decoded++
 	if skip {

@@ -597,27 +597,3 @@ func TestNewSourceErrors(t *testing.T) {
 		t.Errorf("negative rate: %v", err)
 	}
 }
-
-// TestTransit: the mapping follows the fastest path, forgets it slowly, and
-// starts anew when the sender's clock jumps.
-func TestTransit(t *testing.T) {
-	var m transit
-	if got := m.capture(0, 10*time.Second); got != 10*time.Second {
-		t.Errorf("first: %v", got)
-	}
-	if got := m.capture(tick, 10*time.Second+tick+50*time.Millisecond); got > 10*time.Second+tick+time.Millisecond {
-		t.Errorf("a late one: %v", got)
-	}
-	if got := m.capture(2*tick, 10*time.Second+2*tick-20*time.Millisecond); got != 10*time.Second+2*tick-20*time.Millisecond {
-		t.Errorf("an early one: %v", got)
-	}
-	for i := 3; i < 3000; i++ { // 100 s on a path 50 ms slower
-		m.capture(time.Duration(i)*tick, 10*time.Second+time.Duration(i)*tick+30*time.Millisecond)
-	}
-	if got := m.offset; got < 10*time.Second+29*time.Millisecond {
-		t.Errorf("after 100 s: %v", got)
-	}
-	if got := m.capture(time.Hour, 120*time.Second); got != 120*time.Second {
-		t.Errorf("after a jump: %v", got)
-	}
-}
