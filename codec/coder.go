@@ -53,8 +53,20 @@ type VideoDecoder interface {
 	// Picture writes the latest picture, scaled to all of dst, whose size the
 	// caller chose. It may be called any number of times. [ErrNoPicture].
 	Picture(dst *VideoFrame) error
+	// View is like Picture with a part of the picture, scaled as v says.
+	// [ErrBadConfig] for what is no part of it.
+	View(dst *VideoFrame, v View) error
 	// Close frees the decoder; twice is fine.
 	Close() error
+}
+
+// View says what of a picture is wanted, and how.
+type View struct {
+	// X, Y, Width and Height are the part, in luma samples of the coded
+	// picture, X and Y even. Width or Height 0 is all of it.
+	X, Y, Width, Height int
+	// Sharp scales so that text stays readable, at several times the work.
+	Sharp bool
 }
 
 // VideoEncoderConfig says what a real-time encoder makes.

@@ -14,7 +14,7 @@ import (
 )
 
 // Join adds a participant, who is waiting until its connection is up. It is
-// refused with ErrRoomLocked or ErrRoomFull.
+// refused with ErrRoomLocked, ErrRoomFull or an [Overload].
 func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) {
 	const op = "room.join"
 	if len(req.Name) > maxNameBytes {
@@ -45,6 +45,9 @@ func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) 
 		case len(r.participants) >= r.room.MaxParticipants:
 			return &Error{Op: op, Kind: Conflict, Room: r.room.ID,
 				Err: fmt.Errorf("%w: %d of %d", ErrRoomFull, len(r.participants), r.room.MaxParticipants)}
+		}
+		if err := r.admit(op, p); err != nil {
+			return err
 		}
 		p.csrc = r.newCSRC()
 		r.participants = append(r.participants, p)
@@ -89,7 +92,7 @@ func (r *Room) newPicture(p *Participant, id codec.SourceID) (*video.Source, err
 		return nil, err
 	}
 	picture, err := video.NewSource(video.SourceConfig{
-		Decoder: dec, Pool: r.cfg.Pool, Frames: r.frames,
+		Decoder: dec, Pool: r.cfg.Pool, Frames: r.frames, Screen: id == codec.Screen,
 		RequestKeyframe: func() {
 			if a := p.endpoint.Load(); a != nil {
 				a.RequestKeyframe(id)

@@ -167,6 +167,9 @@ func needsKeyFirst(t *testing.T, newDec NewVideoDecoder, newEnc NewVideoEncoder)
 	if w, h := dec.Size(); w != 0 || h != 0 {
 		t.Errorf("a new decoder has a picture of %dx%d", w, h)
 	}
+	if err := dec.View(NewFrame(t, 64, 48), codec.View{Sharp: true}); !errors.Is(err, codec.ErrNoPicture) {
+		t.Errorf("view of a new decoder: %v, want ErrNoPicture", err)
+	}
 	if err := dec.Picture(NewFrame(t, 64, 48)); !errors.Is(err, codec.ErrNoPicture) {
 		t.Errorf("picture of a new decoder: %v, want ErrNoPicture", err)
 	}
@@ -200,6 +203,33 @@ func scalesPicture(t *testing.T, newDec NewVideoDecoder, newEnc NewVideoEncoder)
 	}
 	if err := dec.Picture(&codec.VideoFrame{Width: 64, Height: 64}); err == nil {
 		t.Error("a destination without memory was taken")
+	}
+	viewsPicture(t, dec)
+}
+
+// viewsPicture checks parts of a picture of 640x360.
+func viewsPicture(t *testing.T, dec codec.VideoDecoder) {
+	whole := picture(t, dec)
+	for _, v := range []codec.View{{}, {Sharp: true}, {X: 80, Width: 480, Height: 360}, {X: 100, Y: 50, Width: 320, Height: 180, Sharp: true}, {X: 638, Y: 358, Width: 2, Height: 2}} {
+		w, h := v.Width, v.Height
+		if w == 0 {
+			w, h = 640, 360
+		}
+		got := NewFrame(t, w, h)
+		if err := dec.View(got, v); err != nil {
+			t.Errorf("%+v: %v", v, err)
+		}
+		for y := range h { // as large as the part: nothing to scale
+			from := (v.Y+y)*whole.StrideY + v.X
+			if !bytes.Equal(got.Y[y*got.StrideY:][:w], whole.Y[from:from+w]) {
+				t.Fatalf("%+v: row %d is not that of the picture", v, y)
+			}
+		}
+	}
+	for _, v := range []codec.View{{X: -2, Width: 64, Height: 64}, {Width: 642, Height: 64}, {Y: 300, Width: 64, Height: 64}, {Width: -1, Height: 10}} {
+		if err := dec.View(NewFrame(t, 64, 64), v); !errors.Is(err, codec.ErrBadConfig) {
+			t.Errorf("%+v: %v, want ErrBadConfig", v, err)
+		}
 	}
 }
 
@@ -374,7 +404,9 @@ func decoderCloses(t *testing.T, newDec NewVideoDecoder, newEnc NewVideoEncoder)
 			t.Error(err)
 		}
 	}
-	for name, err := range map[string]error{"Decode": dec.Decode(frames[0].Data), "Picture": dec.Picture(NewFrame(t, 64, 48))} {
+	for name, err := range map[string]error{
+		"Decode": dec.Decode(frames[0].Data), "Picture": dec.Picture(NewFrame(t, 64, 48)), "View": dec.View(NewFrame(t, 64, 48), codec.View{}),
+	} {
 		if !errors.Is(err, codec.ErrClosed) {
 			t.Errorf("%s after Close: %v, want ErrClosed", name, err)
 		}

@@ -9,6 +9,7 @@ import "C"
 
 import (
 	"fmt"
+	"image"
 	"unsafe"
 
 	"mixdown/codec"
@@ -104,7 +105,10 @@ func (d *Decoder) Size() (width, height int) {
 // Picture implements [codec.VideoDecoder]. It scales from libvpx's own picture
 // straight to dst. A frame that is not to be shown (never sent in real time)
 // hides the one before.
-func (d *Decoder) Picture(dst *codec.VideoFrame) error {
+func (d *Decoder) Picture(dst *codec.VideoFrame) error { return d.View(dst, codec.View{}) }
+
+// View implements [codec.VideoDecoder].
+func (d *Decoder) View(dst *codec.VideoFrame, v codec.View) error {
 	if d.dec == nil {
 		return codec.ErrClosed
 	}
@@ -117,6 +121,14 @@ func (d *Decoder) Picture(dst *codec.VideoFrame) error {
 	src.Y = plane(p.y, src.StrideY, width, height)
 	src.U = plane(p.u, src.StrideUV, (width+1)/2, (height+1)/2)
 	src.V = plane(p.v, src.StrideUV, (width+1)/2, (height+1)/2)
+	if v.Width != 0 && v.Height != 0 {
+		if err := yuv.Window(&src, &src, image.Rect(v.X, v.Y, v.X+v.Width, v.Y+v.Height)); err != nil {
+			return err
+		}
+	}
+	if v.Sharp {
+		return yuv.ScaleSharp(dst, &src)
+	}
 	return yuv.Scale(dst, &src)
 }
 

@@ -1,6 +1,7 @@
 // Package yuv works on I420 pictures: scale, copy, fill, blend and compare. The
-// work is done by libyuv and, for the one thing it does slowly (scaling by a
-// ratio that is not a power of two), by a kernel of our own, scale.c.
+// work is done by libyuv and, for what it does slowly (scaling by a ratio that
+// is not a power of two) or not well enough (scaling text), by kernels of our
+// own, scale.c and sharp.c.
 //
 // A call writes to its first argument and reads the others; it keeps nothing,
 // allocates nothing in Go and never blocks. Calls on different destinations may

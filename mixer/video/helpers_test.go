@@ -151,6 +151,7 @@ type fakeDecoder struct {
 	scales  atomic.Int64
 	fail    atomic.Pointer[error] // returned once
 	gate    chan struct{}         // if set, Decode waits for it
+	views   chan codec.View       // if set, what was asked for
 	closed  atomic.Bool
 }
 
@@ -180,6 +181,13 @@ func (d *fakeDecoder) Picture(dst *codec.VideoFrame) error {
 	fillBytes(dst.U, 128)
 	fillBytes(dst.V, 128)
 	return nil
+}
+
+func (d *fakeDecoder) View(dst *codec.VideoFrame, v codec.View) error {
+	if d.views != nil {
+		d.views <- v
+	}
+	return d.Picture(dst)
 }
 
 func (d *fakeDecoder) Close() error { d.closed.Store(true); return nil }

@@ -44,6 +44,8 @@ type SourceConfig struct {
 	// PixelRate is how many coded pixels per second are decoded; above that
 	// only key frames are. Defaults to 1920x1088 at 40 fps.
 	PixelRate int
+	// Screen is for a source of shared screens: pictures are scaled sharply.
+	Screen bool
 }
 
 // Source is one sender's video: a bounded queue of coded frames, the decoder,
@@ -54,6 +56,7 @@ type Source struct {
 	pool    *worker.Pool
 	frames  *codec.VideoPool
 	ask     func()
+	sharp   bool
 	task    *worker.Task
 	done    chan struct{} // closed by finish
 	once    sync.Once     // finish
@@ -134,7 +137,7 @@ func NewSource(c SourceConfig) (*Source, error) {
 		return nil, fmt.Errorf("video source: PixelRate %d: want 0 (the default) or more: %w", c.PixelRate, codec.ErrBadConfig)
 	}
 	s := &Source{
-		decoder: c.Decoder, pool: c.Pool, frames: c.Frames, ask: c.RequestKeyframe,
+		decoder: c.Decoder, pool: c.Pool, frames: c.Frames, ask: c.RequestKeyframe, sharp: c.Screen,
 		done: make(chan struct{}),
 	}
 	s.task = worker.NewTask(s.run)
@@ -384,7 +387,7 @@ func (s *Source) run() {
 		due = s.mu.clock.capture(f.PTS) + s.mu.delay
 	}
 	s.mu.redraw = false
-	w, h := s.mu.width, s.mu.height
+	w, h, fill := s.mu.width, s.mu.height, s.mu.fill
 	var next time.Duration
 	if more {
 		next = s.mu.queue[0].Arrival + decodeWithin
@@ -396,10 +399,10 @@ func (s *Source) run() {
 	switch {
 	case f != nil:
 		// One that the next frame is due with will never be shown.
-		s.decode(f, w, h, due, redraw, more && dueNext <= start)
+		s.decode(f, w, h, fill, due, redraw, more && dueNext <= start)
 		f.Release()
 	case redraw:
-		s.render(w, h, true, 0, 0)
+		s.render(w, h, fill, true, 0, 0)
 	}
 	took := codec.Now() - start
 	s.mu.Lock()
@@ -428,11 +431,11 @@ func (s *Source) pop() *codec.EncodedFrame {
 
 // decode feeds f to the decoder and, unless a newer frame waits that is due as
 // well, makes the picture. Of the task.
-func (s *Source) decode(f *codec.EncodedFrame, w, h int, due time.Duration, redraw, more bool) {
+func (s *Source) decode(f *codec.EncodedFrame, w, h int, fill bool, due time.Duration, redraw, more bool) {
 	if err := s.decoder.Decode(f.Data); err != nil {
 		s.failed(err)
 		if redraw {
-			s.render(w, h, true, 0, 0)
+			s.render(w, h, fill, true, 0, 0)
 		}
 		return
 	}
@@ -448,7 +451,7 @@ func (s *Source) decode(f *codec.EncodedFrame, w, h int, due time.Duration, redr
 		return
 	}
 	s.lastShown = f.Arrival
-	s.render(w, h, false, due, f.Arrival)
+	s.render(w, h, fill, false, due, f.Arrival)
 }
 
 // failed drops what cannot be decoded any more and asks for a key frame. Of the task.
@@ -488,17 +491,23 @@ func (s *Source) failed(err error) {
 	}
 }
 
-// render makes the decoder's picture fit w x h and publishes it, either as a
-// new picture or in place of the newest. Of the task.
-func (s *Source) render(w, h int, again bool, due, arrival time.Duration) {
+// render makes the decoder's picture fit w x h, or fill it, and publishes it,
+// either as a new picture or in place of the newest. Of the task.
+func (s *Source) render(w, h int, fill, again bool, due, arrival time.Duration) {
 	srcW, srcH := s.decoder.Size()
 	if w == 0 || srcW == 0 {
 		return
 	}
-	fit := layout.Fit(layout.Rect{W: w, H: h}, srcW, srcH)
-	picture, err := s.frames.Get(fit.W, fit.H)
+	at, view := layout.Rect{W: w, H: h}, codec.View{Sharp: s.sharp}
+	if fill {
+		part := layout.Fill(at, srcW, srcH)
+		view.X, view.Y, view.Width, view.Height = part.X, part.Y, part.W, part.H
+	} else {
+		at = layout.Fit(at, srcW, srcH)
+	}
+	picture, err := s.frames.Get(at.W, at.H)
 	if err == nil {
-		if err = s.decoder.Picture(picture); err != nil {
+		if err = s.decoder.View(picture, view); err != nil {
 			picture.Release()
 		}
 	}

@@ -568,6 +568,39 @@ func TestSourceConcurrently(t *testing.T) {
 	r.Close()
 }
 
+// TestSourceCropsAndStaysSharp: what the decoder is asked for.
+func TestSourceCropsAndStaysSharp(t *testing.T) {
+	for _, screen := range []bool{false, true} {
+		r := newRig(t, func(c *SourceConfig) { c.Screen = screen })
+		views := make(chan codec.View, 4)
+		r.decoder.views = views
+		want := func(w, h int, v codec.View) {
+			t.Helper()
+			settle(r.pool)
+			v.Sharp = screen
+			if got := <-views; got != v {
+				t.Errorf("the decoder was asked for %+v, want %+v", got, v)
+			}
+			if _, gw, gh, _ := r.look(); gw != w || gh != h {
+				t.Errorf("%dx%d, want %dx%d", gw, gh, w, h)
+			}
+		}
+		r.SetTarget(416, 234, false)
+		r.send(true, 640, 480, 1)
+		want(312, 234, codec.View{})
+		r.SetTarget(416, 234, true)
+		want(416, 234, codec.View{Y: 60, Width: 640, Height: 360})
+		r.SetTarget(100, 200, true)
+		want(100, 200, codec.View{X: 200, Width: 240, Height: 480})
+		r.SetTarget(100, 200, true) // nothing changed: nothing is drawn
+		r.SetTarget(100, 200, false)
+		want(100, 76, codec.View{})
+		if len(views) > 0 {
+			t.Error("drawn more often than its target changed")
+		}
+	}
+}
+
 func TestSourceAllocatesNothing(t *testing.T) {
 	r := newRig(t, nil)
 	r.SetTarget(416, 234, false)
