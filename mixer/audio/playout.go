@@ -124,6 +124,7 @@ type Playout struct {
 	batch    []arrival
 	ring     reorder
 	jit      jitter
+	timing   timing
 	fifo     fifo
 	sched    schedule
 	steering steering
@@ -172,6 +173,9 @@ func (p *Playout) Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8) In
 	info.Silent = info.Skipped || info.Level == codec.Silence && *dst == codec.AudioFrame{}
 	p.count.target.Store(int64(p.jit.target))
 	p.count.delay.Store(int64(info.Delay))
+	if p.sched.begun && !p.sched.gap {
+		p.timing.played(p.sched.stream, now-info.PTS, p.jit.base+time.Duration(p.jit.low)*time.Microsecond)
+	}
 	return info
 }
 
