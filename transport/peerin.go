@@ -250,9 +250,19 @@ func (p *Peer) takeRTP(s *rtpSink, b []byte) {
 	}
 }
 
-// bind finds the line of a stream by its first packet: by what the offer
-// declared, else by its MID (RFC 9143 section 9.2), else by its payload type.
+// bind finds the line of a stream by its first packet, and whether that is
+// certain. A size of the line's picture that was not taken has none.
 func (in *inbound) bind(h *rtp.Header) (b binding, ok bool) {
+	b, ok = in.find(h)
+	if b.line != nil && b.line.other(h) {
+		return binding{}, true
+	}
+	return b, ok
+}
+
+// find goes by what the offer declared, else by the MID (RFC 9143 section 9.2),
+// else by the payload type.
+func (in *inbound) find(h *rtp.Header) (b binding, ok bool) {
 	if b, ok := in.ssrcs[h.SSRC]; ok {
 		return b, true
 	}

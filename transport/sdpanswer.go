@@ -143,6 +143,8 @@ func (p *offerPlan) finishAnswer(text string) (answer, ufrag string, err error) 
 			m = l.refusal()
 		} else if l.redPT != 0 && l.recv {
 			l.preferRED(m)
+		} else if l.rid != "" && l.recv {
+			l.answerSimulcast(m)
 		}
 		desc.MediaDescriptions = append(desc.MediaDescriptions, m)
 	}

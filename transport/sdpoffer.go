@@ -33,7 +33,7 @@ const (
 // extensionIDs are the header extension numbers (RFC 8285) that the offer gave
 // to what we understand; 0 is "not offered".
 type extensionIDs struct {
-	mid, level, csrcLevel, twcc uint8
+	mid, level, csrcLevel, twcc, rid, repaired uint8
 }
 
 // The extensions that are taken over from an offer.
@@ -52,6 +52,10 @@ func (x *extensionIDs) slot(uri string, kind mediaKind) *uint8 {
 		return &x.mid
 	case uri == uriTWCC:
 		return &x.twcc
+	case uri == uriRID && kind == kindVideo:
+		return &x.rid
+	case uri == uriRepaired && kind == kindVideo:
+		return &x.repaired
 	case uri == uriLevel && kind == kindAudio:
 		return &x.level
 	case uri == uriCSRCLevel && kind == kindAudio:
@@ -80,7 +84,10 @@ type mediaLine struct {
 	// of sound; 0 is none.
 	redPT uint8
 	// sound is what the offer says of the Opus that the client receives.
-	sound    soundWishes
+	sound soundWishes
+	// rid names the one size that is taken of a picture that is offered in
+	// several; "" where it is not.
+	rid      string
 	feedback []string // rtcp-fb of pt that both sides know
 	ext      extensionIDs
 	// ssrcs that the offer declares, in its order; the value says whether it
@@ -317,6 +324,7 @@ func (l *mediaLine) readFormats(desc *sdp.SessionDescription) {
 		l.readExtensions(attrs)
 	}
 	l.readSSRCs()
+	l.readSimulcast()
 }
 
 // onlyOf reports whether the parameters of a red format name at least a primary
