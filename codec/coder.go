@@ -102,6 +102,13 @@ type VideoEncoder interface {
 	SetBitrate(bps int) error
 	// SetSpeed takes effect with the next frame.
 	SetSpeed(speed int) error
+	// SetBaseLayerOnly makes every frame from the next on one of layer 0, which
+	// then has all of the bitrate, or ends that; neither forces a key frame. The
+	// caller gives half the pictures.
+	SetBaseLayerOnly(on bool) error
+	// StartPattern makes the next frame one of layer 0, whatever came before:
+	// for a picture that will stay on show, or follows one that did.
+	StartPattern()
 	// Close frees the encoder; twice is fine.
 	Close() error
 }

@@ -43,6 +43,9 @@ type EncodedFrame struct {
 	Temporal uint8
 	// LayerSync says that the frame references layer 0 only (RFC 7741's Y).
 	LayerSync bool
+	// Sharp says, of a picture that an encoder made, that it looks like the one
+	// that was coded: to code that again would make nothing better.
+	Sharp bool
 	// Width and Height are the coded picture's size; 0 for sound, and for
 	// inbound frames that are not Key.
 	Width, Height int

@@ -50,10 +50,13 @@ void mixdown_vp8_decoder_free(mixdown_vp8_decoder *d) {
 // twice as old, and both layers build on what they show. On a grid of nine
 // cameras at 1.5 Mb/s that was 0.5 dB better than 60%; 80% gave another 0.3,
 // but dropping layer 1 would then hardly relieve anybody.
-static void set_rates(vpx_codec_enc_cfg_t *cfg, int bitrate_kbps) {
+//
+// Without layer 1 at all, libvpx sees half the frames, believes that half of
+// those are of layer 0, and so would give each twice its share.
+static void set_rates(vpx_codec_enc_cfg_t *cfg, int bitrate_kbps, int base_only) {
   cfg->rc_target_bitrate = (unsigned)bitrate_kbps;
   if (cfg->ts_number_layers == 2) {
-    cfg->ts_target_bitrate[0] = (unsigned)(bitrate_kbps * 7 / 10);
+    cfg->ts_target_bitrate[0] = (unsigned)(bitrate_kbps * (base_only ? 5 : 7) / 10);
     cfg->ts_target_bitrate[1] = (unsigned)bitrate_kbps;  // layers add up
   }
 }
@@ -87,7 +90,7 @@ static int configure(vpx_codec_enc_cfg_t *cfg, const mixdown_vp8_settings *s) {
     cfg->ts_layer_id[0] = 0;
     cfg->ts_layer_id[1] = 1;
   }
-  set_rates(cfg, s->bitrate_kbps);
+  set_rates(cfg, s->bitrate_kbps, 0);
   return 0;
 }
 
@@ -165,11 +168,11 @@ int mixdown_vp8_encode(mixdown_vp8_encoder *e, const uint8_t *y, const uint8_t *
     e->key = (p->data.frame.flags & VPX_FRAME_IS_KEY) != 0;
     break;  // one frame in, at most one out: there is no lag
   }
-  return 0;
+  return e->data ? vpx_codec_control(&e->ctx, VP8E_GET_LAST_QUANTIZER_64, &e->quantizer) : 0;
 }
 
-int mixdown_vp8_set_bitrate(mixdown_vp8_encoder *e, int bitrate_kbps) {
-  set_rates(&e->cfg, bitrate_kbps);
+int mixdown_vp8_set_bitrate(mixdown_vp8_encoder *e, int bitrate_kbps, int base_only) {
+  set_rates(&e->cfg, bitrate_kbps, base_only);
   return vpx_codec_enc_config_set(&e->ctx, &e->cfg);
 }
 

@@ -26,6 +26,7 @@ typedef struct {
   const uint8_t *data;
   size_t size;
   int key;
+  int quantizer;  // of that frame, 0..63
 } mixdown_vp8_encoder;
 
 typedef struct {
@@ -41,7 +42,7 @@ void mixdown_vp8_decoder_free(mixdown_vp8_decoder *d);
 mixdown_vp8_encoder *mixdown_vp8_encoder_new(mixdown_vp8_settings s, int *err);
 int mixdown_vp8_encode(mixdown_vp8_encoder *e, const uint8_t *y, const uint8_t *u, const uint8_t *v, int stride_y,
                        int stride_uv, int64_t pts, unsigned long duration, int key, int layer);
-int mixdown_vp8_set_bitrate(mixdown_vp8_encoder *e, int bitrate_kbps);
+int mixdown_vp8_set_bitrate(mixdown_vp8_encoder *e, int bitrate_kbps, int base_only);
 int mixdown_vp8_set_speed(mixdown_vp8_encoder *e, int speed);
 void mixdown_vp8_encoder_free(mixdown_vp8_encoder *e);
 

@@ -18,8 +18,12 @@ type fakeEncoder struct {
 	first   bool
 	fail    *atomic.Pointer[error] // shared by all of a maker; returned once
 	bitrate atomic.Int64
-	closed  atomic.Bool
-	inside  atomic.Int32
+	speed   atomic.Int64
+	bases   atomic.Int64 // calls of StartPattern
+	sharp   atomic.Bool  // what is said of frames
+	baseOnly,
+	closed atomic.Bool
+	inside atomic.Int32
 }
 
 func (e *fakeEncoder) Encode(src *codec.VideoFrame, pts time.Duration, forceKey bool) (*codec.EncodedFrame, error) {
@@ -33,13 +37,19 @@ func (e *fakeEncoder) Encode(src *codec.VideoFrame, pts time.Duration, forceKey 
 	f := codec.NewEncodedFrame(100)
 	f.Codec, f.PTS, f.Width, f.Height = codec.VP8, pts, src.Width, src.Height
 	f.Key = forceKey || !e.first
+	f.Sharp = e.sharp.Load()
 	f.Data = append(f.Data, src.Y[0])
 	e.first = true
 	return f, nil
 }
 func (e *fakeEncoder) SetBitrate(bps int) error { e.bitrate.Store(int64(bps)); return nil }
-func (e *fakeEncoder) SetSpeed(int) error       { return nil }
-func (e *fakeEncoder) Close() error             { e.closed.Store(true); return nil }
+func (e *fakeEncoder) SetSpeed(n int) error     { e.speed.Store(int64(n)); return nil }
+func (e *fakeEncoder) SetBaseLayerOnly(on bool) error {
+	e.baseOnly.Store(on)
+	return nil
+}
+func (e *fakeEncoder) StartPattern() { e.bases.Add(1) }
+func (e *fakeEncoder) Close() error  { e.closed.Store(true); return nil }
 
 // sink notes what it is lent.
 type sink struct {
