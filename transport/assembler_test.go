@@ -21,7 +21,7 @@ func cut(t testing.TB, layers string, n int, firstSeq uint16, firstTime uint32) 
 	frames := make([][]simPacket, 0, n)
 	for i := range n {
 		f := enc.frame(time.Duration(i)*33*ms, i == 0)
-		p.start(f)
+		p.start(f, f.PTS)
 		frames = append(frames, nil)
 		for v, ok := p.next(0); ok; v, ok = p.next(0) {
 			var pkt outPacket
@@ -289,7 +289,7 @@ func TestAssemblerResumesAtKey(t *testing.T) {
 	var f [][]simPacket
 	for i := range 4 {
 		fr := enc.frame(time.Duration(i)*33*ms, i%2 == 0)
-		p.start(fr)
+		p.start(fr, fr.PTS)
 		f = append(f, nil)
 		for v, ok := p.next(0); ok; v, ok = p.next(0) {
 			var pkt outPacket

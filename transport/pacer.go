@@ -43,6 +43,13 @@ const (
 	// switched away from are left out without a fuss: its encoder has not been
 	// told yet.
 	switchHold = 500 * time.Millisecond
+	// switchLag is by how much the first frames of another stream may be behind
+	// what was sent of the one before: both come from the same canvas, and the
+	// larger one takes longer to encode. They are given times of their own,
+	// switchStep apart, until they have caught up; a receiver shows them at
+	// once.
+	switchLag  = 200 * time.Millisecond
+	switchStep = time.Millisecond
 )
 
 // pacerConfig says what goes out under which numbers.
@@ -128,13 +135,15 @@ type pacer struct {
 	stream   codec.StreamID // taken last
 	previous codec.StreamID // switched away from
 	switched time.Duration  // PTS of the switch
-	lastPTS  time.Duration  // taken last
+	lastPTS  time.Duration  // taken last, as it is sent
+	lastOwn  time.Duration  // as it was
 	needKey  bool
 }
 
 type queued struct {
 	frame *codec.EncodedFrame
 	since time.Duration
+	pts   time.Duration // of video, as it is sent
 	// spurt: sound that follows silence, of which nothing was sent.
 	spurt bool
 }
@@ -237,8 +246,9 @@ func (p *pacer) unhold() {
 // pushVideo queues one frame, or says why not. f is lent.
 //
 // A frame of another stream than before is taken only when it is a key frame
-// past everything taken so far; until then the old stream goes on, and the
-// answer for the new one is NeedKey. After the switch, frames of the old stream
+// that is at most switchLag behind; until then the old stream goes on, and the
+// answer for the new one is NeedKey. What of the old stream waits is left out:
+// it would only delay the new one. After the switch, frames of the old stream
 // are Dropped for switchHold.
 func (p *pacer) pushVideo(f *codec.EncodedFrame, now time.Duration) codec.Verdict {
 	verdict := p.admit(f)
@@ -249,16 +259,25 @@ func (p *pacer) pushVideo(f *codec.EncodedFrame, now time.Duration) codec.Verdic
 		p.stats.VideoDropped++
 		return verdict
 	}
+	first := p.stream == 0
 	if f.Stream != p.stream {
-		if p.stream != 0 {
+		if !first {
 			p.stats.Switches++
 		}
 		p.previous, p.stream, p.switched = p.stream, f.Stream, f.PTS
+		for p.videoQ.len() > 0 {
+			q, _ := p.videoQ.pop()
+			p.discard(q)
+		}
 	}
 	p.needKey = false
-	p.lastPTS = f.PTS
+	pts := f.PTS
+	if !first {
+		pts = max(pts, p.lastPTS+switchStep)
+	}
+	p.lastPTS, p.lastOwn = pts, f.PTS
 	p.queuedN += len(f.Data)
-	p.videoQ.push(queued{frame: f.Retain(), since: now})
+	p.videoQ.push(queued{frame: f.Retain(), since: now, pts: pts})
 	return codec.Sent
 }
 
@@ -270,7 +289,7 @@ func (p *pacer) admit(f *codec.EncodedFrame) codec.Verdict {
 		return codec.Dropped
 	case other && f.Stream == p.previous && p.previous != 0 && f.PTS-p.switched < switchHold:
 		return codec.Dropped
-	case p.stream != 0 && f.PTS <= p.lastPTS:
+	case p.stream != 0 && f.PTS <= p.lastPTS && !p.catchesUp(f):
 		// Time does not go back at a receiver.
 		if f.Discardable && !other {
 			return codec.Dropped
@@ -281,6 +300,18 @@ func (p *pacer) admit(f *codec.EncodedFrame) codec.Verdict {
 		return codec.NeedKey
 	}
 	return codec.Sent
+}
+
+// catchesUp reports whether a frame that is behind what was sent is so because
+// its stream has just taken over.
+func (p *pacer) catchesUp(f *codec.EncodedFrame) bool {
+	if p.lastPTS-f.PTS > switchLag {
+		return false
+	}
+	if f.Stream != p.stream {
+		return f.Key
+	}
+	return f.PTS > p.lastOwn
 }
 
 // makeRoom keeps the queue within its bounds.
@@ -442,7 +473,7 @@ func (p *pacer) nextVideo(pkt *outPacket, now time.Duration) bool {
 		if !ok {
 			return false
 		}
-		p.video.start(q.frame)
+		p.video.start(q.frame, q.pts)
 		p.stats.VideoFrames++
 	}
 	v, _ := p.video.next(now)

@@ -356,9 +356,9 @@ func TestPacerSwitch(t *testing.T) {
 	}
 	step(paceVideo(1, 0, 900, "T0"), codec.NeedKey) // nothing can start there
 	step(paceVideo(1, 33*ms, 900, "key"), codec.Sent)
-	step(paceVideo(2, 66*ms, 900, "T0"), codec.NeedKey) // the new one has to wait
-	step(paceVideo(1, 66*ms, 900, "T0"), codec.Sent)    // while the old one goes on
-	step(paceVideo(2, 66*ms, 900, "key"), codec.NeedKey)
+	step(paceVideo(2, 66*ms, 900, "T0"), codec.NeedKey)            // the new one has to wait
+	step(paceVideo(1, 66*ms, 900, "T0"), codec.Sent)               // while the old one goes on
+	step(paceVideo(2, 65*ms-switchLag, 900, "key"), codec.NeedKey) // too far behind
 	step(paceVideo(1, 99*ms, 900, "T0"), codec.Sent)
 	step(paceVideo(2, 132*ms, 900, "key"), codec.Sent)
 	step(paceVideo(1, 132*ms, 900, "T0"), codec.Dropped) // late ones of the old stream
@@ -369,6 +369,33 @@ func TestPacerSwitch(t *testing.T) {
 	step(paceVideo(1, 165*ms+switchHold, 900, "key"), codec.Sent)
 	if p.stats.Switches != 2 || p.stats.VideoFrames != 6 {
 		t.Errorf("%+v", p.stats)
+	}
+}
+
+// TestPacerSwitchBehind: a larger rendition takes longer to encode, so that its
+// key frame comes after the old one's frame of the same canvas. It is taken
+// all the same, what waits of the old one is left out, and time goes on.
+func TestPacerSwitchBehind(t *testing.T) {
+	p := testPacer(t, nil)
+	now := time.Second
+	send(t, p, now, paceVideo(1, 0, 900, "key"), codec.Sent)
+	packets, now := drain(t, p, now)
+	last := packets[len(packets)-1].Timestamp
+	send(t, p, now, paceVideo(1, 33*ms, 900, "T0"), codec.Sent)
+	send(t, p, now, paceVideo(1, 66*ms, 900, "T0"), codec.Sent)
+	send(t, p, now, paceVideo(2, 33*ms, 900, "key"), codec.Sent)
+	send(t, p, now, paceVideo(1, 99*ms, 900, "T0"), codec.Dropped)
+	send(t, p, now, paceVideo(2, 33*ms, 900, "T0"), codec.NeedKey) // within a stream, time does not stand still
+	send(t, p, now, paceVideo(2, 66*ms, 900, "key"), codec.Sent)
+	send(t, p, now, paceVideo(2, 99*ms, 900, "T0"), codec.Sent)
+	packets, _ = drain(t, p, now)
+	if len(packets) != 3 || p.stats.VideoFlushed != 2 {
+		t.Fatalf("%d packets, %+v", len(packets), p.stats)
+	}
+	for i, ahead := range []time.Duration{67 * ms, 68 * ms, 99 * ms} {
+		if got := packets[i].Timestamp - last; got != uint32(ticksOf(ahead, videoClockRate)) {
+			t.Errorf("packet %d is %d ticks after the first, want %v", i, got, ahead)
+		}
 	}
 }
 

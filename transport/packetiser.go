@@ -119,14 +119,14 @@ func (p *videoPacketiser) time(pts time.Duration) uint32 {
 	return p.timeBase + uint32(ticksOf(pts, videoClockRate))
 }
 
-// start begins a frame, whose reference it takes over. The one before must be
-// finished.
-func (p *videoPacketiser) start(f *codec.EncodedFrame) {
+// start begins a frame, whose reference it takes over, with the PTS at which it
+// is sent. The one before must be finished.
+func (p *videoPacketiser) start(f *codec.EncodedFrame, pts time.Duration) {
 	p.pictureID = (p.pictureID + 1) & 0x7fff
 	if f.Temporal == 0 {
 		p.tl0++
 	}
-	p.frame, p.off, p.ts = f, 0, p.time(f.PTS)
+	p.frame, p.off, p.ts = f, 0, p.time(pts)
 	p.parts = (len(f.Data) + p.max - 1) / p.max
 	// Equal parts, so that a burst holds no short packet that could overtake,
 	// and goes to the socket in one piece.

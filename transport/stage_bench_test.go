@@ -28,7 +28,7 @@ func BenchmarkStagePacketise(b *testing.B) {
 	packets := 0
 	for b.Loop() {
 		f.PTS += 33 * ms
-		v.start(f.Retain())
+		v.start(f.Retain(), f.PTS)
 		for p, ok := v.next(time.Second); ok; p, ok = v.next(time.Second) {
 			p.write(&pkt, 1, 96)
 			p.frame.Release()
