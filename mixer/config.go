@@ -38,6 +38,10 @@ type Config struct {
 	Media *os.Root
 	// Labels draws names; nil draws none.
 	Labels *video.Labeller
+	// Cores is the processor time that the process may use, in seconds a second:
+	// the Governor's budget. 0 is no governor: nobody is refused for want of it,
+	// and quality is never lowered.
+	Cores float64
 	// MaxRooms defaults to 1000.
 	MaxRooms int
 	// RoomVideoBytes bounds the decoded pictures of one room. Defaults to 512 MiB.
@@ -55,6 +59,8 @@ type Config struct {
 	EventQueue int
 	// LateAfter defaults to 40 ms: two ticks, more than clients hold in store.
 	LateAfter time.Duration
+
+	governor *Governor // made by New
 }
 
 // Codecs makes the codecs that a room uses. All fields but Suppressor are
@@ -106,6 +112,9 @@ func (c *Config) validate() error {
 	if c.Codecs.AudioDecoder == nil || c.Codecs.AudioEncoder == nil ||
 		c.Codecs.VideoDecoder == nil || c.Codecs.VideoEncoder == nil {
 		faults = append(faults, errors.New("Codecs lacks a maker"))
+	}
+	if !(c.Cores >= 0 && c.Cores <= maxCores) {
+		faults = append(faults, fmt.Errorf("Cores is %v: want more than 0 and at most %d, or 0 for no governor", c.Cores, maxCores))
 	}
 	if c.MaxRooms < 0 {
 		faults = append(faults, fmt.Errorf("MaxRooms is %d: want 1 or more", c.MaxRooms))
@@ -353,6 +362,8 @@ type ParticipantInfo struct {
 	// equal share of the room's sound. What all share, the canvas and its
 	// encoding, is the room's alone.
 	Cores float64
+	// Sync is how the camera and the screen are held back for lip sync.
+	Sync [codec.NumSources]SyncState
 }
 
 // Media says which kinds of media go one way.

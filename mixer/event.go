@@ -41,6 +41,9 @@ const (
 	EventRecordingResumed
 	EventRecordingStopped
 	EventRecordingFailed
+	// EventOverload: the server has lowered what is sent to everybody, or raised
+	// it again [OverloadChange].
+	EventOverload
 	// NumEventTypes is how many there are.
 	NumEventTypes
 )
@@ -50,7 +53,7 @@ func (t EventType) String() string {
 	names := [NumEventTypes]string{"room.started", "room.finished",
 		"participant.joined", "participant.left", "participant.moved", "participant.updated",
 		"layout.changed", "speaker.changed",
-		"recording.started", "recording.paused", "recording.resumed", "recording.stopped", "recording.failed"}
+		"recording.started", "recording.paused", "recording.resumed", "recording.stopped", "recording.failed", "overload"}
 	if t < NumEventTypes {
 		return names[t]
 	}
@@ -215,8 +218,9 @@ func (r *Room) raiseLayouts(now time.Duration) {
 }
 
 // untold returns how long the control loop may sleep at most for what waits to
-// be told.
+// be told, and for uplinks that are to change.
 func (r *Room) untold(now, most time.Duration) time.Duration {
+	most = r.uplinks.sleep(now, most)
 	if !r.tidings.layoutWaits {
 		return most
 	}

@@ -34,6 +34,7 @@ func New(cfg Config) (*Manager, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, &Error{Op: "mixer.new", Kind: Invalid, Err: err}
 	}
+	cfg.governor = newGovernor(cfg.Cores, cfg.Log)
 	m := &Manager{cfg: cfg, events: newEventHub(cfg.EventHistory, cfg.EventQueue)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.mu.byID = make(map[RoomID]*Room)
@@ -43,12 +44,19 @@ func New(cfg Config) (*Manager, error) {
 // Run blocks until ctx is done or Close is called, then ends every room and
 // returns when all of them are gone, their recordings closed properly.
 func (m *Manager) Run(ctx context.Context) error {
+	var governor sync.WaitGroup
+	governor.Go(func() { m.cfg.governor.run(m.ctx, m) })
 	select {
 	case <-ctx.Done():
 	case <-m.ctx.Done():
 	}
-	return m.Close()
+	err := m.Close()
+	governor.Wait()
+	return err
 }
+
+// Governor returns what keeps the process from doing more than it can.
+func (m *Manager) Governor() *Governor { return m.cfg.governor }
 
 // Close ends every room and waits until all are gone. Twice is fine.
 func (m *Manager) Close() error {

@@ -61,10 +61,12 @@ type Room struct {
 	participants []*Participant // in the order of joining
 	recording    *recording
 	tidings      tidings
+	uplinks      uplinks
 	cost         costMeter
 	spoken       int64 // Participant.spoke of who had the floor last
 	// startsRecording is set while the files of a recording are being made.
 	startsRecording bool
+	governed        Level // the Governor's, as it was carried out
 }
 
 // snapshot is what the tick loops see of a room: immutable.
@@ -237,6 +239,7 @@ func (r *Room) control() {
 
 // sweep carries out what the flags of the participants ask for.
 func (r *Room) sweep() {
+	r.govern()
 	for _, p := range slices.Clone(r.participants) {
 		if c := p.closed.Load(); c != nil {
 			r.remove(p, c.err)
@@ -345,6 +348,7 @@ func reasonText(err error) string {
 // stay the same values, so that the loops can tell by pointer.
 func (r *Room) publish() {
 	r.publishViews()
+	r.limitUplinks(codec.Now())
 	r.raiseChanges(codec.Now())
 	roster := r.roster.Load()
 	if roster == nil || !slices.Equal(*roster, r.participants) {

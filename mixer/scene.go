@@ -119,6 +119,7 @@ type shownItem struct {
 	layout.Item
 	p      *Participant
 	source codec.SourceID
+	rests  bool // its picture is left out for want of processor time
 }
 
 // items lists what canvas c of a program may show.
@@ -129,10 +130,10 @@ func (v *view) items(c *canvas, now time.Duration) []shownItem {
 			continue
 		}
 		add := func(source codec.SourceID, suffix string, shows bool) {
-			items = append(items, shownItem{layout.Item{
+			items = append(items, shownItem{Item: layout.Item{
 				ID: string(p.id) + suffix, Owner: string(p.id),
 				Screen: source == codec.Screen, Video: shows, Spoke: p.spoke,
-			}, p, source})
+			}, p: p, source: source})
 		}
 		add(codec.Camera, "", p.source.shows(codec.Camera, now))
 		if p.source.shows(codec.Screen, now) {
@@ -155,6 +156,7 @@ func (v *view) solve(c *canvas, items []shownItem) *layout.Plan {
 // whether that changed. Unchanged, it keeps the scene.
 func (r *Room) arrangeCanvas(v *view, c *canvas) (changed bool) {
 	items := v.items(c, codec.Now())
+	rest(items, &c.spec, v.prog.dominant(), r.governed)
 	plan := v.solve(c, items)
 	c.plan = plan
 	info := LayoutInfo{Spec: c.spec, Canvas: c.size}
@@ -195,7 +197,7 @@ func (v *view) tile(c *canvas, placed layout.Placed, item *shownItem) video.Tile
 		Rect: placed.Rect, Fill: placed.Fill, Name: f.name, NoLabel: c.spec.NoLabels, ID: item.ID,
 		Screen: item.Screen,
 	}
-	if item.Video {
+	if item.Video && !item.rests {
 		tile.Source = item.p.source.pictures[item.source]
 	}
 	if f.state == StateReconnecting {

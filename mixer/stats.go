@@ -99,6 +99,7 @@ func addSound(s *audio.PlayoutStats, o audio.PlayoutStats) {
 func addSource(s *video.SourceStats, o video.SourceStats) {
 	s.Received += o.Received
 	s.Decoded += o.Decoded
+	s.DecodedPixels += o.DecodedPixels
 	s.Pictures += o.Pictures
 	s.Overflow += o.Overflow
 	s.AwaitingKey += o.AwaitingKey

@@ -93,6 +93,8 @@ type SourceStats struct {
 	Received uint64
 	// Decoded is how many of them went through the decoder, without error.
 	Decoded uint64
+	// DecodedPixels is how many luma samples these had.
+	DecodedPixels uint64
 	// Pictures is how many were scaled for display.
 	Pictures uint64
 	// Overflow is frames dropped because the decoder was behind.
@@ -441,8 +443,10 @@ func (s *Source) decode(f *codec.EncodedFrame, w, h int, fill bool, due time.Dur
 	}
 	s.decodedPTS = f.PTS
 	skip := more && !redraw && f.Arrival-s.lastShown < starveAfter
+	srcW, srcH := s.decoder.Size()
 	s.mu.Lock()
 	s.mu.stats.Decoded++
+	s.mu.stats.DecodedPixels += uint64(srcW * srcH)
 	if skip {
 		s.mu.stats.Unscaled++
 	}

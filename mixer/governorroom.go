@@ -1,0 +1,145 @@
+package mixer
+
+import (
+	"cmp"
+	"slices"
+
+	"mixdown/mixer/layout"
+	"mixdown/mixer/video"
+)
+
+const (
+	// fastSpeed is the encoders' speed from LevelFast on, libvpx's cpu-used
+	// negated; 8 is usual. Beyond 10, pictures with much in them take more bits
+	// than they were given.
+	fastSpeed = 10
+	// alwaysShown is how many of those who had the floor last keep their
+	// pictures, those first who had it last.
+	alwaysShown = 3
+)
+
+// OverloadChange is the data of EventOverload.
+type OverloadChange struct {
+	Level Level
+	// Reason is why it was raised last.
+	Reason Strain
+}
+
+// govern carries out the Governor's level, and tells of it. Control loop only.
+func (r *Room) govern() {
+	level := r.cfg.governor.Level()
+	for _, g := range r.programs {
+		for _, c := range g.canvases {
+			for _, rendition := range c.renditions {
+				speed := 0
+				if level >= LevelFast {
+					speed = fastSpeed
+				}
+				rendition.SetSpeed(speed)
+				rendition.SetBaseLayerOnly(level >= LevelBaseLayer)
+			}
+		}
+	}
+	if level != r.governed {
+		r.governed = level
+		r.raise(EventOverload, OverloadChange{level, r.cfg.governor.Reason()})
+	}
+}
+
+// mostTier is the largest tier of canvas c that anybody may be sent now, as an
+// index into its renditions. Who records takes the largest one anyway: then one
+// more encoder would save nothing. Control loop only.
+func (r *Room) mostTier(c *canvas) int {
+	recorded := r.recording != nil && c == r.main.shared()
+	if r.governed >= LevelLowTop && len(c.renditions) > 1 && !recorded {
+		return 1
+	}
+	return 0
+}
+
+// rest marks those items of a canvas whose picture is left out at the
+// Governor's level, so that it need not be decoded, nor sent: their tiles stay,
+// with placeholders. Never those are who are pinned, share their screen, or had
+// the floor lately.
+func rest(items []shownItem, spec *layout.Spec, dominant ParticipantID, level Level) {
+	if level < LevelHalfTiles {
+		return
+	}
+	var may []int
+	for i := range items {
+		item := &items[i]
+		pinned := slices.Contains(spec.Pins, item.ID) || slices.Contains(spec.Pins, item.Owner)
+		if item.Video && !item.Screen && !pinned {
+			may = append(may, i)
+		}
+	}
+	// The most active first; among those who never had the floor, who came
+	// first.
+	slices.SortStableFunc(may, func(a, b int) int {
+		if s := compareTrue(items[a].Owner == string(dominant), items[b].Owner == string(dominant)); s != 0 {
+			return s
+		}
+		return cmp.Compare(items[b].Spoke, items[a].Spoke)
+	})
+	may = may[min(alwaysShown, len(may)):]
+	if level == LevelHalfTiles {
+		may = may[len(may)/2:]
+	}
+	for _, i := range may {
+		items[i].rests = true
+	}
+}
+
+// compareTrue orders what is true before what is not.
+func compareTrue(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// admit asks the Governor whether p, who is about to join, may. Control loop
+// only.
+func (r *Room) admit(op string, p *Participant) error {
+	standing := StandingNew
+	if len(r.participants) == 1 {
+		standing = StandingAwaited
+	}
+	for _, other := range r.participants {
+		if p.identity != "" && other.identity == p.identity && other.facts.Load().state == StateReconnecting {
+			standing = StandingReturning
+		}
+	}
+	if err := r.cfg.governor.Admit(r.cfg.governor.priceJoin(r.joining(p)), standing); err != nil {
+		return &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Err: err}
+	}
+	return nil
+}
+
+// joining is what p's price depends on. Who joins belongs to the main program.
+func (r *Room) joining(p *Participant) joining {
+	j := joining{role: p.role, noVideo: p.limits.NoVideo, canvas: r.room.Canvas, first: len(r.participants) == 0}
+	shared := r.main.shared()
+	takes := func(p *Participant) *video.Rendition {
+		if p.role == RolePublisher || p.limits.NoVideo {
+			return nil
+		}
+		return shared.renditionFor(p.limits)
+	}
+	his := takes(p)
+	runs := his == nil || his.Stats().Subscribers > 0
+	for _, other := range r.participants {
+		if other.source != nil {
+			j.tiles++
+		}
+		// Who is still connecting has been admitted with it.
+		runs = runs || takes(other) == his
+	}
+	if !runs {
+		j.starts = his.Tier()
+	}
+	return j
+}
