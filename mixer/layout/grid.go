@@ -30,12 +30,7 @@ func Arrange(c Canvas, n int) []Rect {
 	if n == 1 {
 		return []Rect{c.Bounds()}
 	}
-	gap := even(min(c.Width, c.Height) / gapFraction)
-	columns, w, h := bestGrid(c, n, gap)
-	if w < 4*gap { // a gap that takes a quarter of a cell is worse than none
-		gap = 0
-		columns, w, h = bestGrid(c, n, gap)
-	}
+	columns, w, h, gap := bestGrid(c, n)
 	rows := (n + columns - 1) / columns
 	tiles := make([]Rect, 0, n)
 	top := even((c.Height - rows*h - (rows-1)*gap) / 2)
@@ -49,12 +44,31 @@ func Arrange(c Canvas, n int) []Rect {
 	return tiles
 }
 
-// bestGrid tries every number of columns and returns the one with the largest
+// bestGrid returns the grid of n cells that has the largest, and the gap
+// between them.
+func bestGrid(c Canvas, n int) (columns, w, h, gap int) {
+	gap = even(min(c.Width, c.Height) / gapFraction)
+	columns, w, h = bestCells(c.Width-2*gap, c.Height-2*gap, n, gap)
+	if w < 4*gap { // a gap that takes a quarter of a cell is worse than none
+		gap = 0
+		columns, w, h = bestCells(c.Width, c.Height, n, gap)
+	}
+	return columns, w, h, gap
+}
+
+// gridShape tells grids apart.
+func gridShape(c Canvas, n int) shape {
+	columns, w, h, _ := bestGrid(c, n)
+	return shape{c, columns, (n + columns - 1) / columns, w, h}
+}
+
+// bestCells tries every number of columns and returns the one with the largest
 // cells; of equals the one with the fewest columns, whose last row is fuller.
-func bestGrid(c Canvas, n, gap int) (columns, w, h int) {
+// Cells are 0x0 when none fit.
+func bestCells(width, height, n, gap int) (columns, w, h int) {
 	for cols := 1; cols <= n; cols++ {
 		rows := (n + cols - 1) / cols
-		cw, ch := cell(c.Width-(cols+1)*gap, c.Height-(rows+1)*gap, cols, rows)
+		cw, ch := cell(width-(cols-1)*gap, height-(rows-1)*gap, cols, rows)
 		if cw*ch > w*h {
 			columns, w, h = cols, cw, ch
 		}

@@ -54,9 +54,9 @@ type Spec struct {
 	Mode Mode
 	// Tiles are the rectangles of a Custom layout, and of no other.
 	Tiles []CustomTile
-	// Order and Pins name items, by their ID or their owner's. Those in Order
-	// come first, in that order; pinned ones before them, whatever the limit
-	// and whoever speaks: the first pinned is the large one, if one is.
+	// Order and Pins name items, by their ID or their owner's. Pinned ones come
+	// first, whoever speaks, and the first of them is the large one, if one is;
+	// then come those in Order, in that order.
 	Order, Pins []string
 	// Limit is how many tiles there are at most; 0 leaves it to the mode.
 	Limit int
