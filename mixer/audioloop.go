@@ -201,6 +201,7 @@ func (r *Room) apply(v *voice, f *facts) {
 		v.member.SetEchoDetection(!f.noEchoGuard)
 	}
 	if s := v.p.source; s != nil && !v.guest {
+		s.sync.suppressed(f.suppress)
 		s.sound.suppressor = nil
 		if f.suppress {
 			s.sound.suppressor = s.suppressor

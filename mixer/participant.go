@@ -136,6 +136,9 @@ func (p *Participant) Info() ParticipantInfo {
 	}
 	if p.source != nil {
 		info.Speaking = p.source.speaking.Load()
+		for id := range info.Sync {
+			info.Sync[id] = p.source.sync.stateOf(codec.SourceID(id))
+		}
 	}
 	return info
 }
@@ -181,7 +184,7 @@ func (p *Participant) WriteAudio(f *codec.EncodedFrame) {
 		f.Release()
 		return
 	}
-	p.source.playout.Push(f, codec.Now())
+	p.source.writeAudio(f)
 }
 
 // WriteVideo takes one picture of the client's camera or screen. It transfers

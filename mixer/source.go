@@ -37,6 +37,15 @@ type source struct {
 	// nanoseconds.
 	soundCPU atomic.Int64
 	wake     func()
+	sync     lipSync
+	frame    time.Duration // of the room's canvas
+}
+
+// writeAudio transfers a packet to the playout.
+func (s *source) writeAudio(f *codec.EncodedFrame) {
+	now := codec.Now()
+	s.sync.heard(f, now)
+	s.playout.Push(f, now)
 }
 
 // writeVideo transfers a frame to a picture's decoder, and wakes the control
@@ -44,7 +53,11 @@ type source struct {
 func (s *source) writeVideo(id codec.SourceID, f *codec.EncodedFrame) {
 	now := codec.Now()
 	before := s.lastPicture[id].Swap(int64(now))
+	seen := pictureSeen{mediaTime: mediaTimeOf(f), frame: s.frame}
 	s.pictures[id].Write(f)
+	seen.fastest, seen.epoch = s.pictures[id].Transit()
+	seen.played = s.playout.Timing()
+	s.pictures[id].SetDelay(s.sync.seen(id, seen, now))
 	if before == 0 || now-time.Duration(before) > screenTimeout {
 		s.wake()
 	}
