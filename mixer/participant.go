@@ -70,6 +70,8 @@ type Participant struct {
 
 	cost costMeter // observed by the control loop
 
+	asked asked // what the client is asked to send; by the control loop
+
 	// watching is the rendition that is sent to the client; nil is none.
 	watching atomic.Pointer[video.Rendition]
 
@@ -77,6 +79,7 @@ type Participant struct {
 	subscription *video.Subscription
 	layout       *layout.Spec // of his own canvas; nil: he watches the shared one
 	spoke        int64        // counts who had the floor: greater is later; 0 never
+	uplink       uplink       // what the client is asked to send, and since when
 	inMix        bool         // belongs in the snapshot
 	told         *facts       // those that an event was last about; nil before the first
 	counted      bool         // in the room's past; under Room.past's lock

@@ -28,6 +28,10 @@ type source struct {
 	// lastPicture is when each picture last came, on the process's clock; 0 is
 	// never.
 	lastPicture [codec.NumSources]atomic.Int64
+	// held says that the client was asked not to send a picture for the time
+	// being, resumed when it was last asked to go on; the control loop's own.
+	held    [codec.NumSources]bool
+	resumed [codec.NumSources]time.Duration
 	// shown is the largest tile of each picture, empty when it has none; the
 	// control loop's own.
 	shown    [codec.NumSources]layout.Rect
@@ -63,10 +67,11 @@ func (s *source) writeVideo(id codec.SourceID, f *codec.EncodedFrame) {
 	}
 }
 
-// shows reports whether the picture has come lately enough to be shown.
+// shows reports whether the picture has come lately enough to be shown, or would
+// have if the client had not been asked to pause it. Control loop only.
 func (s *source) shows(id codec.SourceID, now time.Duration) bool {
-	last := s.lastPicture[id].Load()
-	return last != 0 && now-time.Duration(last) <= screenTimeout
+	last := time.Duration(s.lastPicture[id].Load())
+	return last != 0 && (s.held[id] || now-max(last, s.resumed[id]) <= screenTimeout)
 }
 
 // close waits for decoders that still run. Nobody may write any more.
