@@ -362,6 +362,8 @@ type ParticipantInfo struct {
 	// equal share of the room's sound. What all share, the canvas and its
 	// encoding, is the room's alone.
 	Cores float64
+	// Sync is how the camera and the screen are held back for lip sync.
+	Sync [codec.NumSources]SyncState
 }
 
 // Media says which kinds of media go one way.

@@ -218,8 +218,9 @@ func (r *Room) raiseLayouts(now time.Duration) {
 }
 
 // untold returns how long the control loop may sleep at most for what waits to
-// be told.
+// be told, and for uplinks that are to change.
 func (r *Room) untold(now, most time.Duration) time.Duration {
+	most = r.uplinks.sleep(now, most)
 	if !r.tidings.layoutWaits {
 		return most
 	}

@@ -61,6 +61,7 @@ type Room struct {
 	participants []*Participant // in the order of joining
 	recording    *recording
 	tidings      tidings
+	uplinks      uplinks
 	cost         costMeter
 	spoken       int64 // Participant.spoke of who had the floor last
 	// startsRecording is set while the files of a recording are being made.
@@ -347,6 +348,7 @@ func reasonText(err error) string {
 // stay the same values, so that the loops can tell by pointer.
 func (r *Room) publish() {
 	r.publishViews()
+	r.limitUplinks(codec.Now())
 	r.raiseChanges(codec.Now())
 	roster := r.roster.Load()
 	if roster == nil || !slices.Equal(*roster, r.participants) {

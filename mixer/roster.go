@@ -65,7 +65,7 @@ func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) 
 
 // newSource makes what p will send through.
 func (r *Room) newSource(p *Participant) (*source, error) {
-	s := &source{wake: r.wake}
+	s := &source{wake: r.wake, frame: time.Second / time.Duration(r.main.shared().size.FPS)}
 	dec, err := r.cfg.Codecs.AudioDecoder()
 	if err != nil {
 		return nil, err
