@@ -68,7 +68,8 @@ func TestSendersAreAskedForWhatIsShown(t *testing.T) {
 	}
 	bob, b := enterLimited(t, r, "Bob", Media{Audio: true, Camera: true})
 	asks(b, "640x360@30 false")
-	defer speak(t, bob, 770, 40, 240, 110)()
+	stop := speak(t, bob, 770, 40, 240, 110)
+	defer stop()
 	later(7 * time.Second)
 	asks(a, "1280x720@30 false")
 	later(uplinkDownAfter)
@@ -85,8 +86,11 @@ func TestSendersAreAskedForWhatIsShown(t *testing.T) {
 	if _, err := r.SetLayout(t.Context(), "", layout.Spec{Mode: layout.Single, Pins: []string{string(ann.ID())}}); err != nil {
 		t.Fatal(err)
 	}
-	later(2 * uplinkDownAfter)
+	stop()
+	bob.source.lastPicture[codec.Camera].Add(int64(uplinkDownAfter))
+	later(uplinkDownAfter)
 	asks(b, "160x90@15 true")
+	bob.source.lastPicture[codec.Camera].Add(-int64(uplinkDownAfter))
 	<-told.Changed
 	// He pauses, and is not forgotten for it.
 	await(t, "the time after which who sends nothing has no picture", func() bool {
