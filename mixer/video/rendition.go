@@ -1,7 +1,6 @@
 package video
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	"mixdown/codec"
 	"mixdown/codec/worker"
-	"mixdown/codec/yuv"
 )
 
 // VideoSink takes coded pictures: a client, a recorder.
@@ -74,6 +72,12 @@ type RenditionConfig struct {
 	Screen bool
 	// Speed is the encoder's; 0 is the codec's default.
 	Speed int
+	// Epoch is PTS zero on [codec.Now]'s clock; of use for pass-through only.
+	Epoch time.Duration
+	// OnPassthrough is called when [Rendition.Encodes] may have changed by what a
+	// passed source did. It must not block and is called with no lock held.
+	// Defaults to nothing.
+	OnPassthrough func()
 }
 
 // Rendition codes a canvas at one tier, once, for all who subscribe. It costs
@@ -95,7 +99,14 @@ type Rendition struct {
 		// The mailbox. Bound: one frame. Drop policy: the newer replaces the
 		// older. Counter: RenditionStats.Skipped.
 		slot *codec.VideoFrame
+		base bool          // it is to be of the base layer
 		next time.Duration // PTS from which a frame is taken again
+		rest stillness
+		pass passing
+		// width and height are what was sent last; keepSize that nothing else is to be
+		// passed through.
+		width, height int
+		keepSize      bool
 		// wanted says which reasons wait for a key frame.
 		wanted [NumKeyReasons]bool
 		stats  RenditionStats
@@ -104,26 +115,13 @@ type Rendition struct {
 	enc encoding // of the task alone
 }
 
-// encoding is what the task keeps between frames.
-type encoding struct {
-	encoder       codec.VideoEncoder
-	width, height int
-	bitrateBps    int
-	speed         int
-	broken        bool          // the encoder is to be made anew
-	started       bool          // lastPTS means something
-	lastPTS       time.Duration // of the last frame given to the encoder
-	keyed         bool          // lastKey means something
-	lastKey       time.Duration // PTS of the last key frame
-	failed        bool          // lastFail means something
-	lastFail      time.Duration // PTS of the last encoder error
-	lastLog       time.Duration // on codec.Now's clock; 0 is never
-}
-
 // RenditionStats counts since the Rendition was made.
 type RenditionStats struct {
 	// Written is the frames the tier's rate let through.
 	Written uint64
+	// Still is frames that it let through as well but that were not worth coding,
+	// because the canvas looked as before.
+	Still uint64
 	// Skipped is frames replaced in the mailbox because encoding was behind.
 	Skipped uint64
 	// Encoded is coded frames, Keyframes those of them that were key frames.
@@ -142,6 +140,12 @@ type RenditionStats struct {
 	NoMemory uint64
 	// Bytes is coded bytes.
 	Bytes uint64
+	// Passed is frames of a source that were passed through, PassedBytes their
+	// size; PassDropped those that could not be: the task was behind, there had
+	// been no key frame, or they did not suit the tier.
+	Passed, PassedBytes, PassDropped uint64
+	// Passing says that what is sent now is passed through.
+	Passing bool
 	// EncodeTime is the time spent in scaling and encoding, EncodeTimes that
 	// of each picture.
 	EncodeTime  time.Duration
@@ -162,6 +166,9 @@ func NewRendition(c RenditionConfig) (*Rendition, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.OnPassthrough == nil {
+		c.OnPassthrough = func() {}
 	}
 	r := &Rendition{c: c, interval: time.Second / time.Duration(c.Tier.FPS), done: make(chan struct{})}
 	r.task = worker.NewTask(r.run)
@@ -195,8 +202,13 @@ func (r *Rendition) Subscribe(sink VideoSink) *Subscription {
 	// The list is replaced, not changed: the task reads it without the lock.
 	list := append(slices.Clone(*r.subs.Load()), s)
 	r.subs.Store(&list)
+	if len(list) == 1 {
+		r.mu.rest.lost() // the encoder will be a new one
+	}
 	r.want(KeySubscribe)
+	ask := r.senderToAsk()
 	r.mu.Unlock()
+	ask.requestKeyframe()
 	return s
 }
 
@@ -224,7 +236,9 @@ func (s *Subscription) Close() {
 func (r *Rendition) RequestKeyframe(reason KeyReason) {
 	r.mu.Lock()
 	r.want(min(reason, NumKeyReasons-1))
+	ask := r.senderToAsk()
 	r.mu.Unlock()
+	ask.requestKeyframe()
 }
 
 // want notes a wish for a key frame. The caller holds mu.
@@ -259,45 +273,58 @@ const maxSpeed = 16
 // half the frames, about half the work, no key frame. It does not block.
 func (r *Rendition) SetBaseLayerOnly(on bool) { r.baseOnly.Store(on) }
 
-// SetPassthrough makes the frames that src receives the rendition's own, from
-// src's next key frame on; nil ends that. It does not block.
-func (r *Rendition) SetPassthrough(src *Source) {}
-
-// Encodes reports whether the rendition needs the canvas: somebody watches,
-// and what he gets is not passed through.
-func (r *Rendition) Encodes() bool { return len(*r.subs.Load()) > 0 }
-
 // Write lends a canvas; changed says whether it differs from the one before.
 // It never blocks: a frame that finds the encoder busy replaces the one that
-// waits. Frames beyond the tier's rate, and all while nobody is subscribed,
-// are ignored. PTS must grow.
+// waits. Frames beyond the tier's rate, most of a canvas at rest, and all while
+// nobody is subscribed or what they get is passed through, are ignored. PTS
+// must grow.
 func (r *Rendition) Write(f *codec.VideoFrame, changed bool) {
 	r.mu.Lock()
+	r.mu.rest.dirty = r.mu.rest.dirty || changed
 	if r.mu.closed || len(*r.subs.Load()) == 0 || !r.due(f.PTS) {
 		r.mu.Unlock()
 		return
 	}
-	r.mu.stats.Written++
-	if r.mu.slot != nil {
-		r.mu.slot.Release()
-		r.mu.stats.Skipped++
+	ended, passes := r.canvasReady(f.PTS)
+	if passes {
+		r.mu.Unlock()
+		return
 	}
-	r.mu.slot = f.Retain()
+	take, base := r.mu.rest.take(f.PTS, r.mu.wanted != [NumKeyReasons]bool{})
+	if take {
+		r.mu.stats.Written++
+		if r.mu.slot != nil {
+			r.mu.slot.Release()
+			r.mu.stats.Skipped++
+		}
+		r.mu.slot, r.mu.base = f.Retain(), base
+	} else {
+		r.mu.stats.Still++
+	}
 	r.mu.Unlock()
-	r.c.Pool.Submit(r.task, codec.Now()+r.interval)
+	if take {
+		r.c.Pool.Submit(r.task, codec.Now()+r.interval)
+	}
+	if ended != nil {
+		ended.src.untap(ended)
+		r.c.OnPassthrough()
+	}
 }
 
 // due reports whether the tier's rate lets a frame of that PTS through, and
 // counts it: of a 30 fps canvas a 15 fps tier takes every second frame. The
 // caller holds mu.
 func (r *Rendition) due(pts time.Duration) bool {
-	next := r.mu.next
-	if pts+tickSlack < next && next-pts < 2*r.interval {
+	next, interval := r.mu.next, r.interval
+	if r.baseOnly.Load() {
+		interval *= 2
+	}
+	if pts+tickSlack < next && next-pts < 2*interval {
 		return false
 	}
-	next += r.interval
-	if d := next - pts; d < 0 || d > 2*r.interval {
-		next = pts + r.interval // frames were missing: do not catch up in a burst
+	next += interval
+	if d := next - pts; d < 0 || d > 2*interval {
+		next = pts + interval // frames were missing: do not catch up in a burst
 	}
 	r.mu.next = next
 	return true
@@ -309,6 +336,7 @@ func (r *Rendition) Stats() RenditionStats {
 	defer r.mu.Unlock()
 	stats := r.mu.stats
 	stats.Subscribers = len(*r.subs.Load())
+	stats.Passing = r.mu.pass.from != nil
 	stats.CPU = r.task.CPU()
 	return stats
 }
@@ -326,7 +354,11 @@ func (r *Rendition) Close() error {
 		s.closed.Store(true)
 	}
 	r.subs.Store(&[]*Subscription{})
+	taps := r.dropTaps()
 	r.mu.Unlock()
+	for _, t := range taps {
+		t.src.untap(t)
+	}
 	r.c.Pool.Submit(r.task, codec.Now())
 	select {
 	case <-r.done:
@@ -351,15 +383,23 @@ func (r *Rendition) finish() {
 	})
 }
 
-// run is the task: the frame in the mailbox, if any.
+// run is the task: the frame in the mailbox, if any, or those that are passed
+// through.
 func (r *Rendition) run() {
 	r.mu.Lock()
-	closed, slot := r.mu.closed, r.mu.slot
+	closed, slot, base, passes := r.mu.closed, r.mu.slot, r.mu.base, r.mu.pass.from != nil
 	r.mu.slot = nil
 	r.mu.Unlock()
 	watched := len(*r.subs.Load()) > 0
-	if slot != nil && !closed && watched {
-		r.encode(slot)
+	switch {
+	case closed || !watched:
+	case passes:
+		r.dropEncoder()
+		r.passOn()
+	case slot != nil && !r.encode(slot, base):
+		r.mu.Lock()
+		r.mu.rest.lost()
+		r.mu.Unlock()
 	}
 	if slot != nil {
 		slot.Release()
@@ -369,180 +409,5 @@ func (r *Rendition) run() {
 		r.finish()
 	case !watched:
 		r.dropEncoder()
-	}
-}
-
-// encode codes one canvas and lends the result to everybody. Of the task.
-func (r *Rendition) encode(canvas *codec.VideoFrame) {
-	e := &r.enc
-	pts := canvas.PTS
-	if e.started && pts <= e.lastPTS {
-		return // an encoder's time never stands still
-	}
-	start := codec.Now()
-	w, h := r.c.Tier.sizeOf(canvas.Width, canvas.Height)
-	if !r.prepare(w, h, pts) {
-		return
-	}
-	picture := canvas
-	if w != canvas.Width || h != canvas.Height {
-		scaled, err := r.c.Frames.Get(w, h)
-		if err == nil {
-			defer scaled.Release()
-			err = yuv.Scale(scaled, canvas)
-		}
-		if err != nil {
-			r.count(func(s *RenditionStats) { s.NoMemory++ })
-			return
-		}
-		picture = scaled
-	}
-	key, answered := r.keyDue(pts)
-	e.started, e.lastPTS = true, pts
-	out, err := e.encoder.Encode(picture, pts, key)
-	if err != nil {
-		r.unanswer(answered)
-		r.encodeFailed(err, pts)
-		return
-	}
-	r.published(out, pts, codec.Now()-start, answered)
-	r.deliver(out)
-	out.Release()
-}
-
-// prepare makes the encoder fit the size and bitrate, and reports whether
-// there is one. Of the task.
-func (r *Rendition) prepare(w, h int, pts time.Duration) bool {
-	e := &r.enc
-	bps, speed := int(r.bitrate.Load()), int(r.speed.Load())
-	reason := KeyStart
-	if e.encoder != nil && (e.broken || e.width != w || e.height != h) {
-		reason = KeySize
-		r.dropEncoder()
-	}
-	if e.broken {
-		reason = KeyError
-	}
-	if e.encoder == nil {
-		// An encoder that fails at once is not to cost a key frame per tick.
-		if e.failed && pts-e.lastFail < keyWindow {
-			return false
-		}
-		encoder, err := r.c.NewEncoder(codec.VideoEncoderConfig{
-			Width: w, Height: h, FPS: r.c.Tier.FPS, BitrateBps: bps,
-			TemporalLayers: 2, Speed: speed, Screen: r.c.Screen,
-		})
-		if err != nil {
-			r.encodeFailed(err, pts)
-			return false
-		}
-		e.encoder, e.width, e.height, e.bitrateBps, e.speed, e.broken = encoder, w, h, bps, speed, false
-		r.RequestKeyframe(reason)
-		e.keyed = false // what it codes first is a key frame, window or not
-	}
-	if e.bitrateBps != bps {
-		if err := e.encoder.SetBitrate(bps); err != nil {
-			r.encodeFailed(err, pts)
-			return false
-		}
-		e.bitrateBps = bps
-	}
-	if e.speed != speed {
-		if err := e.encoder.SetSpeed(speed); err != nil {
-			r.encodeFailed(err, pts)
-			return false
-		}
-		e.speed = speed
-	}
-	return true
-}
-
-// keyDue says whether the frame at pts is to be a key frame, and which reasons
-// that answers. Of the task.
-func (r *Rendition) keyDue(pts time.Duration) (key bool, answered [NumKeyReasons]bool) {
-	if r.enc.keyed && pts-r.enc.lastKey < keyWindow {
-		return false, answered
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	answered = r.mu.wanted
-	r.mu.wanted = [NumKeyReasons]bool{}
-	return answered != [NumKeyReasons]bool{}, answered
-}
-
-// unanswer puts reasons back whose key frame did not come. Of the task.
-func (r *Rendition) unanswer(reasons [NumKeyReasons]bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i, wanted := range reasons {
-		r.mu.wanted[i] = r.mu.wanted[i] || wanted
-	}
-}
-
-// encodeFailed counts err. Of the task.
-func (r *Rendition) encodeFailed(err error, pts time.Duration) {
-	if errors.Is(err, codec.ErrDropped) {
-		r.count(func(s *RenditionStats) { s.RateDropped++ })
-		return
-	}
-	e := &r.enc
-	e.broken, e.failed, e.lastFail = true, true, pts
-	r.count(func(s *RenditionStats) { s.Errors++ })
-	if now := codec.Now(); e.lastLog == 0 || now-e.lastLog >= time.Second {
-		e.lastLog = now
-		r.c.Log.Error("video encoder failed; making a new one", "tier", r.c.Tier.String(), "err", err)
-	}
-}
-
-// published counts a coded frame and what it answered. Of the task.
-func (r *Rendition) published(out *codec.EncodedFrame, pts, took time.Duration, answered [NumKeyReasons]bool) {
-	if out.Key {
-		r.enc.keyed, r.enc.lastKey = true, pts
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := &r.mu.stats
-	s.Encoded++
-	s.Bytes += uint64(len(out.Data))
-	s.EncodeTime += took
-	s.EncodeTimes.Observe(took)
-	if !out.Key {
-		return
-	}
-	s.Keyframes++
-	for reason := NumKeyReasons; reason > 0; reason-- {
-		if answered[reason-1] {
-			s.KeyframesFor[reason-1]++
-			break
-		}
-	}
-}
-
-// deliver lends out to everybody who can use it. Of the task. The list is read
-// here and not before the encode: whoever's wish this key frame answered was
-// in the list by the time the wish was read.
-func (r *Rendition) deliver(out *codec.EncodedFrame) {
-	for _, s := range *r.subs.Load() {
-		if s.closed.Load() || !out.Key && !s.started {
-			continue
-		}
-		s.started = true
-		if s.sink.WriteVideo(out) == codec.NeedKey {
-			r.RequestKeyframe(KeySink)
-		}
-	}
-}
-
-func (r *Rendition) count(add func(*RenditionStats)) {
-	r.mu.Lock()
-	add(&r.mu.stats)
-	r.mu.Unlock()
-}
-
-// dropEncoder frees the encoder. Of the task, or of finish.
-func (r *Rendition) dropEncoder() {
-	if r.enc.encoder != nil {
-		r.enc.encoder.Close()
-		r.enc.encoder = nil
 	}
 }

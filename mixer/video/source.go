@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mixdown/codec"
@@ -58,8 +59,9 @@ type Source struct {
 	ask     func()
 	sharp   bool
 	task    *worker.Task
-	done    chan struct{} // closed by finish
-	once    sync.Once     // finish
+	done    chan struct{}          // closed by finish
+	once    sync.Once              // finish
+	taps    atomic.Pointer[[]*tap] // who passes its coded frames on; nil is nobody
 
 	mu struct {
 		sync.Mutex
@@ -69,6 +71,9 @@ type Source struct {
 		needKey bool // the next frame for the decoder must be a key frame
 		seen    bool // a frame has ever come
 		closed  bool
+		// freshFrom is the PTS of the last key frame that ended needKey.
+		freshFrom time.Duration
+		incoming  incomingMeter
 
 		width, height int  // target; 0, 0 is hidden
 		fill          bool // crop to the target's shape
@@ -153,11 +158,17 @@ func NewSource(c SourceConfig) (*Source, error) {
 func (s *Source) Write(f *codec.EncodedFrame) {
 	header, err := vp8.ParseHeader(f.Data)
 	deadline := f.Arrival + decodeWithin // read now: once queued, f may be gone at any time
+	taps := s.taps.Load()
+	if taps != nil {
+		f.Retain()
+	}
 	s.mu.Lock()
+	s.mu.incoming.observe(len(f.Data), header.Width, header.Height, f.Arrival)
 	taken, request := s.take(f, header, err)
 	if request {
 		s.mu.stats.KeyframeRequests++
 	}
+	due := s.mu.clock.capture(f.PTS) + s.mu.delay
 	s.mu.Unlock()
 	if taken {
 		s.pool.Submit(s.task, deadline) // merged if the task waits already
@@ -167,6 +178,13 @@ func (s *Source) Write(f *codec.EncodedFrame) {
 	if request {
 		s.ask()
 	}
+	if taps == nil {
+		return
+	}
+	for _, t := range *taps {
+		t.take(f, header, err != nil || f.Codec != codec.VP8, due)
+	}
+	f.Release()
 }
 
 // take decides about f and queues it. The caller holds mu.
@@ -219,6 +237,9 @@ func (s *Source) take(f *codec.EncodedFrame, header vp8.Header, err error) (take
 		}
 	}
 	if header.Key {
+		if mu.needKey {
+			mu.freshFrom = f.PTS
+		}
 		mu.needKey = false
 	}
 	mu.queue[mu.n] = f
