@@ -31,6 +31,20 @@ var (
 	barsTone = colourOf(24, 27, 33) // beside a picture of another shape
 )
 
+// speakerTone is the border around whoever speaks: seen on faces, on walls and
+// in the dark.
+var speakerTone = colourOf(52, 211, 120)
+
+// dimmed are the samples of a picture that stands still: half as bright, and
+// nearly without colour.
+var dimmed = func() (d struct{ luma, chroma [256]uint8 }) {
+	for i := range 256 {
+		d.luma[i] = uint8(16 + max(0, i-16)*9/20)
+		d.chroma[i] = uint8(128 + (i-128)*3/10)
+	}
+	return d
+}()
+
 // numHues is how many colours people without a picture are told apart by.
 const numHues = 12
 

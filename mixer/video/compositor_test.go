@@ -269,15 +269,19 @@ func TestOnlyWhatChangedIsDrawn(t *testing.T) {
 	sources[4].touch() // still none
 	step(5, 0, false)
 	renamed := &Scene{Epoch: 2, Tiles: append([]Tile(nil), scene.Tiles...)}
-	renamed.Tiles[0].ID = "somebody with another colour"
+	renamed.Tiles[0].ID = "somebody with another colour" // which only placeholders show
 	scene = renamed
-	step(6, 1, true)
-	fewer := &Scene{Epoch: 3}
+	step(6, 0, false)
+	renamed = &Scene{Epoch: 3, Tiles: append([]Tile(nil), scene.Tiles...)}
+	renamed.Tiles[4].ID = "somebody with another colour"
+	scene = renamed
+	step(7, 1, true)
+	fewer := &Scene{Epoch: 4}
 	for i, r := range layout.Arrange(hd, 4) {
 		fewer.Tiles = append(fewer.Tiles, Tile{Rect: r, Source: sources[i]})
 	}
 	scene = fewer
-	step(7, 4, true)
+	step(8, 4, true)
 	if s := c.Stats(); s.Scaled != 4 { // fitted to the old tiles
 		t.Errorf("%d scaled, want 4", s.Scaled)
 	}

@@ -100,23 +100,59 @@ func (c colour) yuv() [3]uint8 { return [3]uint8{c.y, c.u, c.v} }
 type still struct {
 	mu      sync.Mutex
 	frame   *codec.VideoFrame
+	twin    *codec.VideoFrame // the same but for one sample; made by touch
 	version uint64
 }
 
 func (s *still) set(f *codec.VideoFrame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.frame != nil {
-		s.frame.Release()
+	for _, old := range []*codec.VideoFrame{s.frame, s.twin} {
+		if old != nil {
+			old.Release()
+		}
 	}
+	s.frame, s.twin = f, nil
+	s.version++
+}
+
+// touch makes a new picture of the present one, and the next time the other
+// way round.
+func (s *still) touch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++
+	if s.frame == nil {
+		return
+	}
+	if s.twin == nil {
+		s.twin = copyFrame(s.frame)
+		s.twin.Y[0] ^= 1
+	}
+	s.frame, s.twin = s.twin, s.frame
+}
+
+// repeat shows an equal picture as a new one, taken later.
+func (s *still) repeat(pts time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := copyFrame(s.frame)
+	f.PTS = pts
+	s.frame.Release()
 	s.frame = f
 	s.version++
 }
 
-func (s *still) touch() {
-	s.mu.Lock()
-	s.version++
-	s.mu.Unlock()
+func copyFrame(f *codec.VideoFrame) *codec.VideoFrame {
+	c, err := codec.NewVideoPool(testBudget).Get(f.Width, f.Height)
+	if err != nil {
+		panic(err)
+	}
+	copy(c.Y, f.Y)
+	copy(c.U, f.U)
+	copy(c.V, f.V)
+	c.PTS = f.PTS
+	return c
 }
 
 func (s *still) Latest(time.Duration) (*codec.VideoFrame, uint64) {

@@ -15,7 +15,7 @@ import (
 type labelKey struct {
 	kind     labelKind
 	text     string // as it was sent
-	size     int    // pixels: of nameLabel an em, of avatar the diameter
+	size     int    // pixels: of nameLabel an em, of the others the diameter
 	maxWidth int    // pixels, of nameLabel
 	hue      uint8  // of avatar
 }
@@ -25,6 +25,9 @@ type labelKind uint8
 const (
 	nameLabel labelKind = iota // white on a dark translucent pill
 	avatar                     // initials on a coloured disc
+	muteMark                   // a crossed microphone
+	weakMark                   // one bar of signal
+	lostMark                   // no signal
 )
 
 // Text below these sizes is a smear.
@@ -65,10 +68,13 @@ var (
 // render draws what key says. Without fonts a name gives nil and an avatar its
 // bare disc.
 func (t *typesetter) render(key labelKey) (*yuv.Overlay, error) {
-	if key.kind == avatar {
+	switch key.kind {
+	case nameLabel:
+		return t.renderName(key)
+	case avatar:
 		return t.renderAvatar(key)
 	}
-	return t.renderName(key)
+	return renderMark(key.kind, key.size)
 }
 
 func (t *typesetter) renderName(key labelKey) (*yuv.Overlay, error) {
