@@ -24,7 +24,7 @@ import (
 // Event is the envelope of everything that is told without being asked for.
 type Event struct {
 	ID   string    `json:"id" doc:"For Last-Event-ID"`
-	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. snapshot: the state that the following events go on from. reconnect: the server ends the stream"`
+	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. snapshot: the state that the following events go on from. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. reconnect: the server ends the stream"`
 	Time time.Time `json:"time"`
 	Room string    `json:"room" doc:"The room's id; empty where it is about all rooms"`
 	Seq  uint64    `json:"seq" doc:"Counts the events of one life of the room, without gaps; a snapshot has that of the last event that it contains"`
@@ -190,6 +190,8 @@ type feed struct {
 	room string // its id; empty is all
 	// life is that of the room; empty is all rooms.
 	life string
+	// participant is whose uplink the stream tells of as well; nil is nobody's.
+	participant *mixer.Participant
 	// ended ends the stream; nil never does.
 	ended <-chan struct{}
 	// resume goes on after an event; begin starts with a snapshot.
@@ -228,6 +230,7 @@ func feedOf(room *mixer.Room) feed {
 }
 
 func (s *Server) eventRoutes() {
+	s.schemaOf(Uplink{}) // told by name only
 	stream := func(id, path, summary string, need grantOf, of func(*http.Request) (feed, error), params ...*huma.Param) {
 		text := &huma.Schema{Type: huma.TypeString}
 		s.raw(huma.Operation{
@@ -258,14 +261,14 @@ func (s *Server) eventRoutes() {
 			}
 			return feedOf(room), nil
 		}, pathParam("room", "The room's id"))
-	stream("stream-session-events", "/v1/sessions/{secret}/events", "What happens in the session's room, until the session ends", static(UseSession),
+	stream("stream-session-events", "/v1/sessions/{secret}/events", "What happens in the session's room, and what its client is to send (type uplink), until the session ends", static(UseSession),
 		func(r *http.Request) (feed, error) {
 			x, err := s.sessions.find(chi.URLParam(r, "secret"))
 			if err != nil {
 				return feed{}, err
 			}
 			f := feedOf(x.Room())
-			f.ended = x.done
+			f.ended, f.participant = x.done, x.Participant
 			return f, nil
 		}, pathParam("secret", "From the Location of a join"))
 }

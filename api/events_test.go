@@ -239,6 +239,60 @@ func TestSessionEvents(t *testing.T) {
 	}
 }
 
+// A session's own stream tells its client what to send: what is asked now, after
+// whatever the stream begins with, and then what changes. Nobody else's does.
+func TestUplinkEvents(t *testing.T) {
+	f := newFixture(t, false)
+	url := overTCP(t, f)
+	session := f.join("/v1/rooms/r/participants").want(t, 201).Header.Get("Location")
+	f.lastPeer().up()
+	l := follow(t, url+session+"/events")
+	public := follow(t, url+"/v1/rooms/r/events")
+	for _, own := range []*listen{l, public} {
+		if e, _ := own.next(); e.Type != "snapshot" {
+			t.Fatalf("it begins with %s", e.Type)
+		}
+	}
+	first := l.until("uplink")
+	full := Uplink{Source: "camera", Width: 1280, Height: 720, FPS: 30, Bitrate: 1_500_000}
+	if u := into[Uplink](t, first); u != full || first.Room != "r" {
+		t.Errorf("one alone is asked for %+v in %+v", u, first)
+	}
+	// Who comes back is told again, though nothing is new.
+	again := follow(t, url+session+"/events", "Last-Event-ID", first.ID)
+	if e := again.until("uplink"); into[Uplink](t, e) != full {
+		t.Errorf("again: %+v", e)
+	}
+	// What changes is told at once. (Going down would take eight seconds.)
+	f.do("PUT", "/v1/rooms/big", `{"canvas":{"width":320,"height":180,"fps":30},"tiers":["320x180@30"]}`).want(t, 201)
+	other := f.join("/v1/rooms/big/participants").want(t, 201).Header.Get("Location")
+	peer := f.lastPeer()
+	mine := follow(t, url+other+"/events")
+	mine.next()
+	peer.up()
+	if u := into[Uplink](t, mine.until("uplink")); u.Height != 180 {
+		t.Errorf("asked for %+v, of a canvas of 320x180", u)
+	}
+	// A viewer has nothing to send.
+	viewer := f.join("/whep/r").want(t, 201)
+	f.lastPeer().up()
+	v := follow(t, url+viewer.Header.Get("Location")+"/events")
+	v.next()
+	link := strings.TrimPrefix(strings.Split(viewer.Header.Get("Link"), ">")[0], "<")
+	f.do("PATCH", link, `{"name":"Vera"}`).want(t, 200)
+	for _, others := range []*listen{v, public} {
+		for {
+			e, ok := others.next()
+			if !ok || e.Type == "uplink" {
+				t.Fatalf("%v, %s: an uplink is told to somebody else", ok, e.Type)
+			}
+			if e.Type == "participant.updated" && into[Participant](t, e).Name == "Vera" {
+				break
+			}
+		}
+	}
+}
+
 func TestEventsResume(t *testing.T) {
 	f := newFixture(t, false)
 	url := overTCP(t, f)
@@ -629,6 +683,8 @@ func TestEventGolden(t *testing.T) {
 			Programs: []mixer.ProgramInfo{{Layout: canvas, Speaker: "p_7Q"}, {Group: "team", Layout: canvas}}})},
 		{snapshotEvent, roomsSnapshotOf(mixer.RoomsSnapshot{ID: 20, Rooms: []mixer.RoomInfo{room}})},
 		{reconnectEvent, Reconnect{draining.code, draining.retryAfter}},
+		{uplinkEvent, uplinkOf(codec.Camera, codec.UplinkTarget{Width: 426, Height: 240, FPS: 30, BitrateBps: 437_500})},
+		{uplinkEvent, uplinkOf(codec.Screen, codec.UplinkTarget{FPS: 15, Paused: true})},
 	} {
 		b, err := f.frame(20, own.typ, at, "standup", 3, own.data)
 		must(t, err)

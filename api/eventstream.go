@@ -177,9 +177,13 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, f feed, sub *mixer
 	}
 	beat := time.NewTicker(s.streams.beat)
 	defer beat.Stop()
-	for {
-		var batch []byte
-		more, err := true, error(nil)
+	uplink := uplinkFeed{participant: f.participant}
+	batch, err := s.tell(&uplink, &f, at, nil)
+	if err == nil && len(batch) > 0 && !out.put(batch) {
+		return
+	}
+	for more := true; err == nil; {
+		batch = nil
 		select {
 		case <-r.Context().Done():
 			return
@@ -187,6 +191,8 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, f feed, sub *mixer
 			batch = []byte(": \n\n")
 		case e, ok := <-sub.Events():
 			batch, at, more, err = s.batch(e, ok, sub, at)
+		case <-uplink.changed():
+			batch, err = s.tell(&uplink, &f, at, nil)
 		case <-s.streams.drained:
 			if batch, at, _, err = s.batch(nil, true, sub, at); err == nil {
 				var last []byte
@@ -198,15 +204,12 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, f feed, sub *mixer
 			batch, at, _, err = s.batch(nil, true, sub, at)
 			more = false
 		}
-		if err != nil {
-			// A document of ours cannot be written as JSON: a bug.
-			s.log.Error("an event cannot be written", "request", scopeOf(r.Context()).id, "error", err)
-			return
-		}
-		if !out.put(batch) || !more {
+		if err == nil && (!out.put(batch) || !more) {
 			return
 		}
 	}
+	// A document of ours cannot be written as JSON: a bug.
+	s.log.Error("an event cannot be written", "request", scopeOf(r.Context()).id, "error", err)
 }
 
 // batch collects the frames of e, which may be nil, and of what is queued after
