@@ -265,8 +265,8 @@ func TestIdentity(t *testing.T) {
 }
 
 func TestConfigFaults(t *testing.T) {
-	_, err := New(Config{JoinsPerSecond: -1, Origins: []string{"example.org"}})
-	for _, want := range []string{"Rooms", "Engine", "JoinsPerSecond", "example.org"} {
+	_, err := New(Config{JoinsPerSecond: -1, LayoutsPerSecond: -1, Origins: []string{"example.org"}})
+	for _, want := range []string{"Rooms", "Engine", "JoinsPerSecond", "LayoutsPerSecond", "example.org"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not in %v", want, err)
 		}

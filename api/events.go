@@ -52,7 +52,8 @@ type ParticipantMoved struct {
 
 // LayoutChanged is the data of layout.changed.
 type LayoutChanged struct {
-	Group string `json:"group" doc:"Whose picture it is; empty for the room's main program"`
+	Group       string `json:"group" doc:"Whose picture it is; empty for the room's main program"`
+	Participant string `json:"participant,omitempty" doc:"Whose own picture it is; missing for the one that all share"`
 	Layout
 }
 
@@ -130,7 +131,7 @@ func (s *Server) dataOf(e *mixer.Event) any {
 	case mixer.ParticipantMoved:
 		return ParticipantMoved{participantOf(d.ParticipantInfo), string(d.From)}
 	case mixer.LayoutChange:
-		return LayoutChanged{string(d.Group), layoutOf(d.LayoutInfo)}
+		return LayoutChanged{string(d.Group), string(d.Participant), layoutOf(d.LayoutInfo)}
 	case mixer.SpeakerChange:
 		return SpeakerChanged{string(d.Group), string(d.Participant)}
 	case record.Recording:

@@ -36,7 +36,7 @@ func checkAnswer(t *testing.T, r reply, about string) {
 // quiet keeps a fuzzing fixture from collecting a log.
 func quiet(c *Config) {
 	c.Log = slog.New(slog.DiscardHandler)
-	c.JoinsPerSecond, c.MaxHalfOpen = 1<<30, -1
+	c.JoinsPerSecond, c.MaxHalfOpen, c.LayoutsPerSecond = 1<<30, -1, 1<<20
 }
 
 // tidy takes out who has joined, so that rooms do not fill.
@@ -80,6 +80,8 @@ func FuzzRoomJSON(f *testing.F) {
 	f.Add(`{"send":{"audio":{"gain":-40.5,"muted":true}}}`)
 	f.Add(`{"state":"paused"}`)
 	f.Add(`{"id":["r"],"status":{"participants":{}}}`)
+	f.Add(`{"mode":"custom","tiles":[{"x":0.1,"w":0.5,"h":1e-1,"z":-3,"show":"participant:p_1","fill":true}],"pins":["a"],"background":"#102030"}`)
+	f.Add(`{"layout":{"mode":"seven","limit":49,"order":["p_1","p_2/screen"],"backgroundImage":"a/b.png"}}`)
 	fx := newFixture(f, false, quiet)
 	participant := strings.TrimPrefix(strings.Split(fx.join("/whip/keep").Header.Get("Link"), ">")[0], "<")
 	f.Fuzz(func(t *testing.T, body string) { fx.sendJSON(t, participant, body) })
@@ -88,7 +90,7 @@ func FuzzRoomJSON(f *testing.F) {
 func (f *fixture) sendJSON(t *testing.T, participant, body string) {
 	for _, target := range [][2]string{
 		{"PUT", "/v1/rooms/fuzz"}, {"POST", "/v1/rooms/fuzz2"}, {"PATCH", "/v1/rooms/keep"},
-		{"PATCH", participant}, {"POST", "/v1/rooms/none/recordings"}, {"PATCH", "/v1/recordings/rec_x"},
+		{"PATCH", participant}, {"PATCH", "/v1/rooms/keep/layout"}, {"PUT", participant + "/layout"}, {"POST", "/v1/rooms/none/recordings"}, {"PATCH", "/v1/recordings/rec_x"},
 	} {
 		checkAnswer(t, f.do(target[0], target[1], body, "Content-Type", "application/json"), body)
 	}

@@ -34,7 +34,8 @@ func (a adapter) Handle(op *huma.Operation, h func(huma.Context)) {
 	if types, ok := op.Metadata[bodyKey].([]string); ok {
 		serve = a.s.withBody(types, serve)
 	}
-	a.s.handle(op.Method, op.Path, need, serve)
+	between, _ := op.Metadata[betweenKey].([]func(http.Handler) http.Handler)
+	a.s.handle(op.Method, op.Path, need, serve, between...)
 }
 
 // ServeHTTP implements huma.Adapter.
@@ -42,8 +43,9 @@ func (a adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.s.ServeHT
 
 // Keys of huma.Operation.Metadata.
 const (
-	grantKey = "grant"
-	bodyKey  = "body"
+	grantKey   = "grant"
+	bodyKey    = "body"
+	betweenKey = "between"
 )
 
 // withBody reads the body into the request's scope before serve. huma does not
@@ -114,6 +116,8 @@ type operation struct {
 	status int
 	// body is a value of the document's type that is taken, or nil.
 	body any
+	// between comes after the authorisation step; it may be nil.
+	between func(http.Handler) http.Handler
 	// headers of success that are not in the output type.
 	experimental bool
 }
@@ -126,6 +130,9 @@ func register[I, O any](s *Server, o operation, handler func(context.Context, *I
 	}
 	if o.experimental {
 		op.Extensions = map[string]any{"x-stability": "experimental"}
+	}
+	if o.between != nil {
+		op.Metadata[betweenKey] = []func(http.Handler) http.Handler{o.between}
 	}
 	types := []string{jsonType}
 	if o.method == http.MethodPatch {

@@ -199,7 +199,7 @@ func TestConference(t *testing.T) {
 	}
 	var picture Layout
 	f.do("GET", "/v1/rooms/talk/layout", "").want(t, 200).json(t, &picture)
-	if len(picture.Tiles) != 2 || picture.Mode != "grid" || picture.Canvas.Width != 320 || picture.Tiles[0].Width == 0 {
+	if len(picture.Shown) != 2 || picture.Mode != "grid" || picture.Canvas.Width != 320 || picture.Shown[0].Width == 0 {
 		t.Errorf("got %+v", picture)
 	}
 
@@ -268,8 +268,8 @@ func TestPublisherAndViewer(t *testing.T) {
 	}
 	var picture Layout
 	f.do("GET", "/v1/rooms/stage/layout", "").want(t, 200).json(t, &picture)
-	if len(picture.Tiles) != 1 {
-		t.Errorf("%d tiles, want the publisher's", len(picture.Tiles))
+	if len(picture.Shown) != 1 {
+		t.Errorf("%d tiles, want the publisher's", len(picture.Shown))
 	}
 }
 

@@ -86,6 +86,7 @@ var (
 	noRoom          = kind{code: "no-such-room", status: 404, title: "There is no such room"}
 	noParticipant   = kind{code: "no-such-participant", status: 404, title: "There is no such participant"}
 	noGroup         = kind{code: "no-such-group", status: 404, title: "There is no such group"}
+	noLayout        = kind{code: "no-such-layout", status: 404, title: "The participant has no layout of its own"}
 	noInput         = kind{code: "no-such-input", status: 404, title: "There is no such input"}
 	noRecording     = kind{code: "no-such-recording", status: 404, title: "There is no such recording"}
 	noSession       = kind{code: "no-such-session", status: 404, title: "There is no such session"}
@@ -97,6 +98,7 @@ var (
 	badRange        = kind{code: "bad-range", status: 416, title: "The file does not have the bytes that were asked for"}
 	tooMany         = kind{code: "too-many-joins", status: 429, title: "Too many joins from one address", retryAfter: 1}
 	tooManyStreams  = kind{code: "too-many-streams", status: 429, title: "Too many streams of events to one address", retryAfter: 10}
+	tooManyLayouts  = kind{code: "too-many-layouts", status: 429, title: "Too many changes of one layout", retryAfter: 2}
 	draining        = kind{code: "draining", status: 503, title: "The server is shutting down", retryAfter: 5}
 	overloaded      = kind{code: "overloaded", status: 503, title: "The server has no room for more", retryAfter: 10}
 	kicked          = kind{code: "kicked", status: 410, title: "The participant was removed"}
@@ -130,6 +132,7 @@ var byReason = []struct {
 	{mixer.ErrNoRoom, noRoom},
 	{mixer.ErrNoParticipant, noParticipant},
 	{mixer.ErrNoInput, noInput},
+	{mixer.ErrNoCanvas, noLayout},
 	{mixer.ErrNoGroup, noGroup},
 	{mixer.ErrAlreadyRunning, recordingActive},
 	{mixer.ErrDraining, draining},
@@ -143,8 +146,8 @@ var byReason = []struct {
 // kinds lists every code once, for the documentation.
 func kinds() []kind {
 	all := []kind{badJSON, badRequest, badSDP, noUsableCodec, locked, foreignPage, full, roomExists,
-		recordingActive, noRoom, noParticipant, noGroup, noInput, noRecording, noSession, noRoute, noMethod,
-		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, draining, overloaded, kicked, roomClosed, drained, vanished}
+		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noSession, noRoute, noMethod,
+		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyLayouts, draining, overloaded, kicked, roomClosed, drained, vanished}
 	for _, k := range byKind {
 		if k.code != overloaded.code {
 			all = append(all, k)
@@ -190,6 +193,11 @@ func problemOf(err error) *Problem {
 	for _, r := range byReason {
 		if errors.Is(err, r.err) {
 			return r.kind.problem(detail)
+		}
+	}
+	if isMixer && fault.Kind == mixer.Invalid {
+		if faults := faultsOf(fault.Err, fault.Field); len(faults) > 0 {
+			return invalid("", faults...)
 		}
 	}
 	switch {

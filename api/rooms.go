@@ -14,18 +14,19 @@ import (
 
 // Room is a room as clients see it.
 type Room struct {
-	ID              string    `json:"id" readOnly:"true" doc:"The name in the path"`
-	RoomID          string    `json:"roomId" readOnly:"true" doc:"Names this life of the room; recordings carry it"`
-	CreatedAt       time.Time `json:"createdAt" readOnly:"true"`
-	Name            string    `json:"name" required:"false" maxLength:"256" doc:"For people"`
-	Canvas          Canvas    `json:"canvas" required:"false" doc:"The composed picture; fixed once the room exists"`
-	Tiers           []string  `json:"tiers" required:"false" maxItems:"8" pattern:"^[0-9]+x[0-9]+@[0-9]+$" patternDescription:"width x height @ fps, as 640x360@30" doc:"Sizes and rates at which the canvas is sent, largest first; fixed once the room exists"`
-	MaxParticipants int       `json:"maxParticipants" required:"false" minimum:"1" maximum:"1000" default:"50"`
-	EmptyTimeout    float64   `json:"emptyTimeout" required:"false" minimum:"1" maximum:"86400" default:"300" doc:"Seconds that the room outlives its last participant"`
-	Locked          bool      `json:"locked" required:"false" default:"false" doc:"Refuse new participants"`
-	Levelling       bool      `json:"levelling" required:"false" default:"true" doc:"Bring everybody slowly to one loudness; sets all participants, each of whom can be set as well"`
-	EchoGuard       bool      `json:"echoGuard" required:"false" default:"true" doc:"Do not let those be heard who send back what they hear; sets all participants, each of whom can be set as well"`
-	Metadata        string    `json:"metadata" required:"false" maxLength:"16384" doc:"The owner's own; not looked at"`
+	ID              string     `json:"id" readOnly:"true" doc:"The name in the path"`
+	RoomID          string     `json:"roomId" readOnly:"true" doc:"Names this life of the room; recordings carry it"`
+	CreatedAt       time.Time  `json:"createdAt" readOnly:"true"`
+	Name            string     `json:"name" required:"false" maxLength:"256" doc:"For people"`
+	Canvas          Canvas     `json:"canvas" required:"false" doc:"The composed picture; fixed once the room exists"`
+	Tiers           []string   `json:"tiers" required:"false" maxItems:"8" pattern:"^[0-9]+x[0-9]+@[0-9]+$" patternDescription:"width x height @ fps, as 640x360@30" doc:"Sizes and rates at which the canvas is sent, largest first; fixed once the room exists"`
+	Layout          LayoutSpec `json:"layout" required:"false" doc:"How the main picture is arranged; once the room exists, changed at …/layout"`
+	MaxParticipants int        `json:"maxParticipants" required:"false" minimum:"1" maximum:"1000" default:"50"`
+	EmptyTimeout    float64    `json:"emptyTimeout" required:"false" minimum:"1" maximum:"86400" default:"300" doc:"Seconds that the room outlives its last participant"`
+	Locked          bool       `json:"locked" required:"false" default:"false" doc:"Refuse new participants"`
+	Levelling       bool       `json:"levelling" required:"false" default:"true" doc:"Bring everybody slowly to one loudness; sets all participants, each of whom can be set as well"`
+	EchoGuard       bool       `json:"echoGuard" required:"false" default:"true" doc:"Do not let those be heard who send back what they hear; sets all participants, each of whom can be set as well"`
+	Metadata        string     `json:"metadata" required:"false" maxLength:"16384" doc:"The owner's own; not looked at"`
 	// Pointers, since what only the server sets may be missing in a request.
 	Status *RoomStatus `json:"status" readOnly:"true"`
 }
@@ -46,12 +47,12 @@ type RoomStatus struct {
 }
 
 // lastingRoom are the fields that a client can send back but not change.
-var lastingRoom = []string{"id", "roomId", "createdAt", "canvas", "tiers"}
+var lastingRoom = []string{"id", "roomId", "createdAt", "canvas", "tiers", "layout"}
 
 // defaultRoom is what a client gets that asks for nothing in particular. The
 // canvas and its tiers are left to the mixer.
 func defaultRoom() Room {
-	return Room{MaxParticipants: 50, EmptyTimeout: 300, Levelling: true, EchoGuard: true}
+	return Room{Layout: defaultLayout(), MaxParticipants: 50, EmptyTimeout: 300, Levelling: true, EchoGuard: true}
 }
 
 func roomOf(info mixer.RoomInfo) Room {
@@ -62,7 +63,7 @@ func roomOf(info mixer.RoomInfo) Room {
 	return Room{
 		ID: string(info.ID), RoomID: info.Life, CreatedAt: info.Created.UTC().Truncate(time.Millisecond),
 		Name:   info.Name,
-		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers,
+		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers, Layout: layoutSpecOf(info.Layout),
 		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(),
 		Locked: info.Locked, Metadata: info.Metadata, Levelling: !info.NoLevelling, EchoGuard: !info.NoEchoGuard,
 		Status: &RoomStatus{Speaker: string(info.Speaker), Participants: info.Participants, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
@@ -79,7 +80,7 @@ func (r Room) tag() string {
 // some of its fields.
 func (r Room) config(id string) (mixer.RoomConfig, error) {
 	rc := mixer.RoomConfig{
-		ID: mixer.RoomID(id), Name: r.Name,
+		ID: mixer.RoomID(id), Name: r.Name, Layout: r.Layout.spec(),
 		MaxParticipants: r.MaxParticipants, EmptyTimeout: seconds(r.EmptyTimeout),
 		Locked: r.Locked, Metadata: r.Metadata, NoLevelling: !r.Levelling, NoEchoGuard: !r.EchoGuard,
 	}
@@ -148,7 +149,6 @@ func (s *Server) roomRoutes() {
 	register(s, operation{id: "get-room", method: http.MethodGet, path: path, summary: "Look at a room", need: inRoom(ReadRoom)}, s.getRoom)
 	register(s, operation{id: "patch-room", method: http.MethodPatch, path: path, summary: "Change a room", need: inRoom(AdminRoom), body: Room{}}, s.patchRoom)
 	register(s, operation{id: "delete-room", method: http.MethodDelete, path: path, summary: "End a room: everybody is disconnected, its recording gets final", need: inRoom(AdminRoom)}, s.deleteRoom)
-	register(s, operation{id: "get-layout", method: http.MethodGet, path: path + "/layout", summary: "Who is where in the picture", need: inRoom(ReadRoom), experimental: true}, s.getLayout)
 }
 
 func (s *Server) listRooms(_ context.Context, in *struct {

@@ -41,6 +41,10 @@ type Config struct {
 	// JoinsPerSecond is per address (IPv6: per /64). Defaults to 10, and to
 	// 100 without an Authorizer, where every client comes from this machine.
 	JoinsPerSecond int
+	// LayoutsPerSecond is how often one layout may be changed, on average over
+	// four seconds. Defaults to 2: each change moves pictures, and has senders
+	// change their size.
+	LayoutsPerSecond int
 	// MaxHalfOpen is how many clients of one address may be between their
 	// answer and their first media key; negative is no limit. Defaults to
 	// 5, and to 200 without an Authorizer.
@@ -69,6 +73,9 @@ func (c *Config) setDefaults() {
 	if c.JoinsPerSecond == 0 {
 		c.JoinsPerSecond = joins
 	}
+	if c.LayoutsPerSecond == 0 {
+		c.LayoutsPerSecond = 2
+	}
 	if c.MaxHalfOpen == 0 {
 		c.MaxHalfOpen = halfOpen
 	}
@@ -95,6 +102,9 @@ func (c *Config) validate() error {
 	if c.JoinsPerSecond < 0 {
 		faults = append(faults, fmt.Errorf("JoinsPerSecond is %d: want 1 or more", c.JoinsPerSecond))
 	}
+	if c.LayoutsPerSecond < 0 {
+		faults = append(faults, fmt.Errorf("LayoutsPerSecond is %d: want 1 or more", c.LayoutsPerSecond))
+	}
 	for _, o := range c.Origins {
 		if o != "*" && !strings.HasPrefix(o, "https://") && !strings.HasPrefix(o, "http://") {
 			faults = append(faults, fmt.Errorf("origin %q: want scheme://host[:port]", o))
@@ -117,6 +127,8 @@ type Server struct {
 	metrics    *metrics
 	pages      http.Handler
 	draining   atomic.Bool
+	// limitLayouts refuses who changes one layout too often.
+	limitLayouts func(http.Handler) http.Handler
 
 	router   chi.Router
 	huma     huma.API
@@ -196,6 +208,10 @@ func HTTPServer(h http.Handler) *http.Server {
 	}
 }
 
+// layoutBurst is for how many seconds changes of layouts are counted together,
+// so that somebody may try a few modes.
+const layoutBurst = 4
+
 // routes registers everything. What is not registered by s.handle passes no
 // authorisation: that is the health checks, which say nothing, and the pages.
 func (s *Server) routes(cfg Config) {
@@ -209,6 +225,13 @@ func (s *Server) routes(cfg Config) {
 		httprate.WithResponseHeaders(httprate.ResponseHeaders{}))
 	s.joinRoutes(limit)
 	s.roomRoutes()
+	s.limitLayouts = httprate.LimitBy(layoutBurst*cfg.LayoutsPerSecond, layoutBurst*time.Second,
+		func(r *http.Request) (string, error) { return r.URL.Path, nil },
+		httprate.WithLimitHandler(func(w http.ResponseWriter, r *http.Request) {
+			s.fail(w, r, tooManyLayouts.problem("slow down"))
+		}),
+		httprate.WithResponseHeaders(httprate.ResponseHeaders{}))
+	s.layoutRoutes()
 	s.participantRoutes()
 	s.inputRoutes()
 	s.recordingRoutes()

@@ -122,17 +122,20 @@ type FieldError struct {
 // Error returns "/tiles/0/w: detail".
 func (e *FieldError) Error() string { return e.Pointer + ": " + e.Detail }
 
-// Faults returns every FieldError that an error of Validate holds.
+// Faults returns every FieldError that an error of Validate holds, also where
+// it was wrapped.
 func Faults(err error) []*FieldError {
-	if one := (*FieldError)(nil); errors.As(err, &one) {
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			var all []*FieldError
-			for _, e := range many.Unwrap() {
-				all = append(all, Faults(e)...)
-			}
-			return all
+	switch e := err.(type) {
+	case *FieldError:
+		return []*FieldError{e}
+	case interface{ Unwrap() error }:
+		return Faults(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var all []*FieldError
+		for _, one := range e.Unwrap() {
+			all = append(all, Faults(one)...)
 		}
-		return []*FieldError{one}
+		return all
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func TestSpecBackgroundImage(t *testing.T) {
 }
 
 func TestFaultsOfOthers(t *testing.T) {
-	if got := Faults(fmt.Errorf("wrapped: %w", &FieldError{"/mode", "no"})); len(got) != 1 {
+	if got := Faults(fmt.Errorf("wrapped: %w", Spec{Mode: "x", Limit: -1}.Validate())); len(got) != 2 {
 		t.Errorf("%v", got)
 	}
 	if got := Faults(fmt.Errorf("something else")); got != nil {
