@@ -37,6 +37,9 @@ type Feedback struct {
 	RTT time.Duration
 	// EstimateBps is what the path is believed to carry; 0 is unknown.
 	EstimateBps int
+	// Unprobed goes with EstimateBps: it cannot rise much above what is sent,
+	// because the transport has nothing with which to find out more (no RTX).
+	Unprobed bool
 	// QueueDelay is how long the oldest unsent video waits.
 	QueueDelay time.Duration
 }

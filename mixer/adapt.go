@@ -320,6 +320,15 @@ func (a *adapter) nextBps(now time.Duration, most int) int {
 	return withMargin(a.rungs[a.at+1])
 }
 
+// due is when a decision may come by time alone, for one who was looked at: far
+// off where nothing is in the offing.
+func (a *adapter) due(looked time.Duration) time.Duration {
+	if at := max(a.aboveFrom+adaptSustain, a.notBefore); a.above && at > looked {
+		return at
+	}
+	return looked + time.Hour
+}
+
 // alarms are the estimates below and above which a decision may be due at
 // once, for one who is sent sentBps; otherwise it is soon enough to look once a
 // second.

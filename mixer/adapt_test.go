@@ -9,8 +9,8 @@ import (
 // The tiers of a 720p room, the lowest first.
 var testRungs = []int{150_000, 600_000, 1_500_000}
 
-// feed steps an adapter every 100 ms with the same path until now.
-func feed(a *adapter, from, to time.Duration, p path, most int) (moves []int) {
+// steps looks at an adapter every 100 ms with the same path until now.
+func steps(a *adapter, from, to time.Duration, p path, most int) (moves []int) {
 	for now := from; now < to; now += 100 * time.Millisecond {
 		if _, moved := a.step(now, p, most); moved {
 			moves = append(moves, a.at)
@@ -86,10 +86,10 @@ func TestAdapterWaitsForRoomToLast(t *testing.T) {
 			t.Fatalf("went to %d at %v by an estimate that comes and goes", a.at, now)
 		}
 	}
-	if moves := feed(a, 10*time.Second, 11*time.Second, path{estimateBps: 2_000_000, queue: time.Second}, 2); moves != nil {
+	if moves := steps(a, 10*time.Second, 11*time.Second, path{estimateBps: 2_000_000, queue: time.Second}, 2); moves != nil {
 		t.Fatalf("went to %v while pictures wait", moves)
 	}
-	if moves := feed(a, 11*time.Second, 12*time.Second, path{estimateBps: 2_000_000}, 2); !slices.Equal(moves, []int{2}) {
+	if moves := steps(a, 11*time.Second, 12*time.Second, path{estimateBps: 2_000_000}, 2); !slices.Equal(moves, []int{2}) {
 		t.Fatalf("moves %v", moves)
 	}
 }
@@ -97,7 +97,7 @@ func TestAdapterWaitsForRoomToLast(t *testing.T) {
 func TestAdapterCap(t *testing.T) {
 	a := newAdapter(testRungs, 0)
 	rich := path{estimateBps: 5_000_000}
-	if moves := feed(a, 0, 5*time.Second, rich, 2); !slices.Equal(moves, []int{2}) {
+	if moves := steps(a, 0, 5*time.Second, rich, 2); !slices.Equal(moves, []int{2}) {
 		t.Fatalf("moves %v", moves)
 	}
 	if reason, moved := a.step(5*time.Second, rich, 1); !moved || reason != SwitchCap || a.at != 1 {
@@ -106,10 +106,10 @@ func TestAdapterCap(t *testing.T) {
 	if next := a.nextBps(5*time.Second, 1); next != 0 {
 		t.Errorf("probes for %d under a cap", next)
 	}
-	if moves := feed(a, 5*time.Second, 20*time.Second, rich, 1); moves != nil {
+	if moves := steps(a, 5*time.Second, 20*time.Second, rich, 1); moves != nil {
 		t.Errorf("moves %v under the cap", moves)
 	}
-	if moves := feed(a, 20*time.Second, 22*time.Second, rich, 2); !slices.Equal(moves, []int{2}) {
+	if moves := steps(a, 20*time.Second, 22*time.Second, rich, 2); !slices.Equal(moves, []int{2}) {
 		t.Errorf("moves %v without it", moves)
 	}
 	if a.wait != adaptWaitMin || len(a.fallen) > 0 {
@@ -149,7 +149,7 @@ func TestAdapterBacksOff(t *testing.T) {
 		t.Errorf("waits %v, want %v", waits, want)
 	}
 	// One that lasts is forgiven.
-	feed(a, now, now+2*time.Minute, path{estimateBps: 3_000_000}, 2)
+	steps(a, now, now+2*time.Minute, path{estimateBps: 3_000_000}, 2)
 	if a.at != 2 || a.wait != adaptWaitMin {
 		t.Errorf("on %d, waits %v", a.at, a.wait)
 	}
@@ -173,13 +173,13 @@ func TestAdapterChronicLoser(t *testing.T) {
 	if falls != adaptFalls || reason != SwitchLoser || a.at != 0 {
 		t.Fatalf("%d falls, %v, on %d", falls, reason, a.at)
 	}
-	if moves := feed(a, now, now+adaptPenalty-time.Second, path{estimateBps: 3_000_000}, 2); moves != nil {
+	if moves := steps(a, now, now+adaptPenalty-time.Second, path{estimateBps: 3_000_000}, 2); moves != nil {
 		t.Errorf("moves %v", moves)
 	}
 	if next := a.nextBps(now+adaptPenalty/2, 2); next != 0 {
 		t.Errorf("probes for %d", next)
 	}
-	if moves := feed(a, now+adaptPenalty, now+adaptPenalty+2*time.Second, path{estimateBps: 3_000_000}, 2); !slices.Equal(moves, []int{2}) {
+	if moves := steps(a, now+adaptPenalty, now+adaptPenalty+2*time.Second, path{estimateBps: 3_000_000}, 2); !slices.Equal(moves, []int{2}) {
 		t.Errorf("comes back by %v", moves)
 	}
 }
@@ -283,7 +283,7 @@ func TestAdapterFallsByReports(t *testing.T) {
 	}
 	// Who never reports stays where he is.
 	a := newAdapter(testRungs, 0)
-	if moves := feed(a, 0, time.Minute, path{}, 2); moves != nil {
+	if moves := steps(a, 0, time.Minute, path{}, 2); moves != nil {
 		t.Errorf("without any report: moves %v", moves)
 	}
 }

@@ -24,8 +24,11 @@ type canvas struct {
 	size       layout.Canvas
 	compositor *video.Compositor
 	renditions []*video.Rendition // largest first
-	pool       *worker.Pool
-	compose    *worker.Task
+	// all are the renditions and the slower ones of the same sizes that were
+	// ever wanted; replaced, never changed.
+	all     atomic.Pointer[[]*video.Rendition]
+	pool    *worker.Pool
+	compose *worker.Task
 
 	scene atomic.Pointer[video.Scene]
 	info  atomic.Pointer[LayoutInfo] // nil before the first arrangement
@@ -61,15 +64,20 @@ func newCanvas(cfg Config, rc RoomConfig, owner *Participant, frames *codec.Vide
 		return nil, err
 	}
 	for _, tier := range rc.Tiers {
-		rendition, err := video.NewRendition(video.RenditionConfig{
-			Tier: tier, NewEncoder: cfg.Codecs.VideoEncoder, Pool: cfg.Pool, Frames: frames, Log: log,
-		})
+		rendition, err := newRendition(cfg, tier, frames, log)
 		if err != nil {
 			return nil, err
 		}
 		c.renditions = append(c.renditions, rendition)
 	}
+	c.all.Store(&c.renditions)
 	return c, nil
+}
+
+func newRendition(cfg Config, tier video.Tier, frames *codec.VideoPool, log *slog.Logger) (*video.Rendition, error) {
+	return video.NewRendition(video.RenditionConfig{
+		Tier: tier, NewEncoder: cfg.Codecs.VideoEncoder, Pool: cfg.Pool, Frames: frames, Log: log,
+	})
 }
 
 // defaultTiers are the canvas itself, half and a quarter of its size, the last
@@ -92,16 +100,7 @@ func (c *canvas) top() *video.Rendition { return c.renditions[0] }
 // renditionFor returns the largest rendition that is within limits, or the
 // smallest when none is.
 func (c *canvas) renditionFor(l Limits) *video.Rendition {
-	fits := func(limit, value int) bool { return limit == 0 || value <= limit }
-	i := slices.IndexFunc(c.renditions, func(r *video.Rendition) bool {
-		t := r.Tier()
-		bitrate := t.BitrateBps
-		if bitrate == 0 {
-			bitrate = t.DefaultBitrate()
-		}
-		return fits(l.MaxWidth, t.Width) && fits(l.MaxHeight, t.Height) &&
-			fits(l.MaxFPS, t.FPS) && fits(l.MaxBitrateBps, bitrate)
-	})
+	i := slices.IndexFunc(c.renditions, func(r *video.Rendition) bool { return l.allow(r.Tier()) })
 	if i < 0 {
 		i = len(c.renditions) - 1
 	}
@@ -110,7 +109,7 @@ func (c *canvas) renditionFor(l Limits) *video.Rendition {
 
 // watched reports whether anybody takes the canvas.
 func (c *canvas) watched() bool {
-	return slices.ContainsFunc(c.renditions, func(r *video.Rendition) bool { return r.Stats().Subscribers > 0 })
+	return slices.ContainsFunc(*c.all.Load(), func(r *video.Rendition) bool { return r.Stats().Subscribers > 0 })
 }
 
 // tick starts the drawing of the canvas of that time. When the last one is not
@@ -139,7 +138,7 @@ func (c *canvas) draw() {
 		}
 		return
 	}
-	for _, r := range c.renditions {
+	for _, r := range *c.all.Load() {
 		r.Write(picture, changed)
 	}
 	picture.Release()
@@ -151,7 +150,7 @@ func (c *canvas) draw() {
 // cpu is what drawing and encoding have used.
 func (c *canvas) cpu() CPUTime {
 	used := CPUTime{Compose: c.compose.CPU()}
-	for _, r := range c.renditions {
+	for _, r := range *c.all.Load() {
 		used.Encode += r.CPU()
 	}
 	return used
@@ -166,7 +165,7 @@ func (c *canvas) stats() Stats {
 		ComposeSkipped: c.skipped.Load(), Canvas: c.compositor.Stats(), Composing: composing, CPU: c.cpu(),
 		Renditions: make(map[video.Tier]video.RenditionStats),
 	}
-	for _, r := range c.renditions {
+	for _, r := range *c.all.Load() {
 		sum := s.Renditions[r.Tier()] // two tiers of a room may be alike
 		addRendition(&sum, r.Stats())
 		s.Renditions[r.Tier()] = sum
@@ -177,7 +176,7 @@ func (c *canvas) stats() Stats {
 // close ends the renditions and frees the canvas. Should the video loop still
 // tick it, nothing is drawn.
 func (c *canvas) close() {
-	for _, r := range c.renditions {
+	for _, r := range *c.all.Load() {
 		r.Close()
 	}
 	c.closing.Store(true)

@@ -288,6 +288,9 @@ func (r Role) String() string {
 // largest tier that fits, or by the smallest tier when none does.
 type Limits struct {
 	MaxWidth, MaxHeight, MaxFPS, MaxBitrateBps int
+	// ConstantSize keeps the picture's size as it is, for clients that bear no
+	// other one in mid-stream: only frame rate and bitrate follow the link.
+	ConstantSize bool
 	// NoVideo leaves the picture out.
 	NoVideo bool
 }

@@ -30,7 +30,7 @@ func (r *Room) govern() {
 	level := r.cfg.governor.Level()
 	for _, g := range r.programs {
 		for _, c := range g.canvases {
-			for _, rendition := range c.renditions {
+			for _, rendition := range *c.all.Load() {
 				speed := 0
 				if level >= LevelFast {
 					speed = fastSpeed

@@ -65,7 +65,7 @@ func (r *Room) move(p *Participant, group GroupID) {
 	p.unwatch()
 	p.change(func(f *facts) { f.group = group })
 	if watches {
-		p.watch(r.programOf(p).canvasOf(p).renditionFor(p.limits), p.endpoint.Load())
+		r.show(p)
 	}
 	r.log.Info("participant moves", "participant", p.id, "from", from, "group", group)
 }

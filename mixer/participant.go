@@ -77,6 +77,7 @@ type Participant struct {
 
 	// The control loop's own.
 	subscription *video.Subscription
+	view         viewing
 	layout       *layout.Spec // of his own canvas; nil: he watches the shared one
 	spoke        int64        // counts who had the floor: greater is later; 0 never
 	uplink       uplink       // what the client is asked to send, and since when
@@ -215,8 +216,11 @@ func (p *Participant) Feedback(fb codec.Feedback) {
 		p.rtt.Store(int64(fb.RTT))
 		p.soundLoss.report(fb.AudioLossFraction)
 	}
+	if p.view.hear(&fb) {
+		p.room.wake()
+	}
 	if fb.KeyframeWanted {
-		if r := p.watching.Load(); r != nil {
+		if r := p.watching.Load(); r != nil && p.view.keys.allow(codec.Now()) {
 			r.RequestKeyframe(video.KeyClient)
 		}
 	}
@@ -226,20 +230,4 @@ func (p *Participant) Feedback(fb codec.Feedback) {
 func (p *Participant) PeerClosed(err error) {
 	p.closed.CompareAndSwap(nil, &closing{err})
 	p.room.wake()
-}
-
-// watch begins to send a rendition to the client, and unwatch ends it. Control
-// loop only.
-func (p *Participant) watch(r *video.Rendition, sink Sink) {
-	p.subscription = r.Subscribe(sink)
-	p.watching.Store(r)
-	p.change(func(f *facts) { f.tier = r.Tier() })
-}
-
-func (p *Participant) unwatch() {
-	p.watching.Store(nil)
-	if p.subscription != nil {
-		p.subscription.Close()
-		p.subscription = nil
-	}
 }

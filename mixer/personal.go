@@ -166,7 +166,7 @@ func (r *Room) retire(g *program, c *canvas) {
 // rewatch sends p the canvas that is now his.
 func (r *Room) rewatch(p *Participant) {
 	p.unwatch()
-	p.watch(r.programOf(p).canvasOf(p).renditionFor(p.limits), p.endpoint.Load())
+	r.show(p)
 }
 
 // price is what one more canvas like c costs whose picture is encoded once.

@@ -66,7 +66,12 @@ type Room struct {
 	spoken       int64 // Participant.spoke of who had the floor last
 	// startsRecording is set while the files of a recording are being made.
 	startsRecording bool
-	governed        Level // the Governor's, as it was carried out
+	// Who watches each rendition, and what comes of it for its bitrate; tuneAt is
+	// when that is looked at again.
+	audiences map[*video.Rendition]audience
+	tierRates map[*video.Rendition]*tierRate
+	tuneAt    time.Duration
+	governed  Level // the Governor's, as it was carried out
 }
 
 // snapshot is what the tick loops see of a room: immutable.
@@ -107,6 +112,9 @@ func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration
 		poke:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		heard:    newFence(),
+
+		audiences: make(map[*video.Rendition]audience),
+		tierRates: make(map[*video.Rendition]*tierRate),
 
 		wakeAudio: make(chan struct{}, 1), wakeVideo: make(chan struct{}, 1),
 	}
@@ -222,11 +230,12 @@ func (r *Room) control() {
 		r.sweep()
 		now := codec.Now()
 		r.measure(now)
+		again := r.adapt(now)
 		r.publish()
 		switch {
 		case len(r.participants) > 0:
 			emptySince = now
-			sweep.Reset(r.untold(now, sweepPeriod))
+			sweep.Reset(r.untold(now, again))
 		default:
 			left := r.room.EmptyTimeout - (now - emptySince)
 			if left <= 0 {
@@ -291,7 +300,7 @@ func (r *Room) follow(p *Participant) {
 func (r *Room) enter(p *Participant, a *attachment) {
 	p.inMix = true
 	if a.takes.Camera && !p.limits.NoVideo {
-		p.watch(r.programOf(p).canvasOf(p).renditionFor(p.limits), a)
+		r.show(p)
 	}
 	for id := range codec.NumSources {
 		if (id == codec.Camera && a.sends.Camera) || (id == codec.Screen && a.sends.Screen) {

@@ -369,13 +369,14 @@ func TestOnePictureShowsEverybody(t *testing.T) {
 		t.Errorf("%d streams, want the one shared", s)
 	}
 	stats := m.Stats()
-	top := stats.Renditions[r.main.shared().top().Tier()]
-	if top.Subscribers != 2 {
-		t.Errorf("%d subscribers of the top tier, want 2", top.Subscribers)
+	tier := left.Info().Tier
+	shared := stats.Renditions[tier]
+	if shared.Subscribers != 2 || tier.String() != "640x360@30" {
+		t.Errorf("%d subscribers of %v, want 2 of the middle tier, with which all begin", shared.Subscribers, tier)
 	}
 	sent := locked(c, func() int { return c.mu.pictures })
-	if top.Encoded > uint64(sent)+30 {
-		t.Errorf("%d pictures were encoded, and %d sent to each: each viewer has an encoder of its own", top.Encoded, sent)
+	if shared.Encoded > uint64(sent)+30 {
+		t.Errorf("%d pictures were encoded, and %d sent to each: each viewer has an encoder of its own", shared.Encoded, sent)
 	}
 
 	// He who is alone fills the picture.

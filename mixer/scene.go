@@ -91,7 +91,7 @@ func (r *Room) SetLayout(ctx context.Context, group GroupID, spec layout.Spec) (
 // layoutInfo is what the canvas shows and costs now. It must have been arranged.
 func (c *canvas) layoutInfo() LayoutInfo {
 	info := *c.info.Load()
-	for _, rendition := range c.renditions {
+	for _, rendition := range *c.all.Load() {
 		if rendition.Stats().Subscribers > 0 {
 			info.Cost.Encodes++
 		}

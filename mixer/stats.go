@@ -25,6 +25,8 @@ type Stats struct {
 	Sources video.SourceStats
 	// Renditions counts encoded pictures, by tier.
 	Renditions map[video.Tier]video.RenditionStats
+	// Adapt counts how often clients were sent another tier.
+	Adapt AdaptStats
 	// CPU is the processor time of all of this.
 	CPU CPUTime
 }
@@ -42,6 +44,7 @@ func (s *Stats) add(o Stats) {
 	s.Canvas.Busy += o.Canvas.Busy
 	s.Canvas.Time += o.Canvas.Time
 	s.Composing = s.Composing.Add(o.Composing)
+	s.Adapt.add(o.Adapt)
 	s.CPU.add(o.CPU)
 
 	s.Mix.Ticks += o.Mix.Ticks
