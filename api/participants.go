@@ -72,11 +72,19 @@ type Limits struct {
 
 // ParticipantStatus is what moves by itself.
 type ParticipantStatus struct {
-	Speaking bool    `json:"speaking"`
-	Echo     bool    `json:"echo" doc:"It sends back what it is sent: its loudspeaker is open"`
-	RTT      float64 `json:"rttMs" doc:"Round trip, ms"`
-	Loss     float64 `json:"lossPct" doc:"Of what it was sent lately, percent"`
-	Cores    float64 `json:"cores" doc:"Processor time of what it sends, seconds a second"`
+	Speaking bool     `json:"speaking"`
+	Echo     bool     `json:"echo" doc:"It sends back what it is sent: its loudspeaker is open"`
+	RTT      float64  `json:"rttMs" doc:"Round trip, ms"`
+	Loss     float64  `json:"lossPct" doc:"Of what it was sent lately, percent"`
+	Cores    float64  `json:"cores" doc:"Processor time of what it sends, seconds a second"`
+	LipSync  *LipSync `json:"lipSync,omitempty" doc:"Missing unless it sends sound and a camera's picture"`
+}
+
+// LipSync says how a participant's camera is held back for its sound.
+type LipSync struct {
+	Delay    float64 `json:"delayMs" doc:"How long pictures wait, ms"`
+	Skew     float64 `json:"skewMs" doc:"How much later than their sound they are believed to be shown all the same, ms; negative is earlier"`
+	Reported bool    `json:"reported" doc:"False: its sender reports tell nothing that can be believed, so both are taken to be as long on their way"`
 }
 
 // lastingParticipant are the fields that a client can send back but not change.
@@ -99,6 +107,11 @@ func participantOf(info mixer.ParticipantInfo) Participant {
 			Loss:  math.Round(info.LossFraction*1e4) / 100,
 			Cores: math.Round(info.Cores*1e4) / 1e4,
 		},
+	}
+	if s := info.Sync[codec.Camera]; s.Known && info.Sends.Audio && info.Sends.Camera {
+		p.Status.LipSync = &LipSync{
+			Delay: math.Round(s.Delay.Seconds()*1e4) / 10, Skew: math.Round(s.Skew.Seconds()*1e4) / 10, Reported: s.Reported,
+		}
 	}
 	for _, g := range info.AlsoTo {
 		p.AlsoTo = append(p.AlsoTo, string(g))

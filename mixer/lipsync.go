@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mixdown/codec"
+	"mixdown/codec/worker"
 	"mixdown/mixer/audio"
 )
 
@@ -63,6 +64,16 @@ type lipSync struct {
 	soundAt  time.Duration // last packet
 	lag      time.Duration // of the sound, besides soundLag
 	pictures [codec.NumSources]pictureSync
+	stats    SyncStats
+}
+
+// SyncStats counts frames that have sound to go with them.
+type SyncStats struct {
+	// Waited is how long frames were to wait for their sound.
+	Waited worker.Histogram
+	// Apart is how far from its sound each was believed to be shown all the
+	// same, before or after.
+	Apart worker.Histogram
 }
 
 // pictureSync is that of one of the sender's pictures.
@@ -182,6 +193,8 @@ func (l *lipSync) seen(id codec.SourceID, f pictureSeen, now time.Duration) time
 	p.state = SyncState{Delay: p.shift - f.fastest, Known: basis != byNothing, Reported: basis == byReports}
 	if p.state.Known {
 		p.state.Skew = p.shift - wanted
+		l.stats.Waited.Observe(p.state.Delay)
+		l.stats.Apart.Observe(p.state.Skew.Abs())
 	}
 	return p.state.Delay
 }
@@ -218,6 +231,13 @@ func (l *lipSync) stateOf(id codec.SourceID) SyncState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.pictures[id].state
+}
+
+// counted returns the counters.
+func (l *lipSync) counted() SyncStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats
 }
 
 // wallClock is how a sender's wall clock stands to one stream's media time, by

@@ -23,6 +23,8 @@ type Stats struct {
 	Sound audio.PlayoutStats
 	// Sources counts decoded pictures.
 	Sources video.SourceStats
+	// Sync is how long pictures wait for their sound.
+	Sync SyncStats
 	// Renditions counts encoded pictures, by tier.
 	Renditions map[video.Tier]video.RenditionStats
 	// Adapt counts how often clients were sent another tier.
@@ -64,6 +66,8 @@ func (s *Stats) add(o Stats) {
 
 	addSound(&s.Sound, o.Sound)
 	addSource(&s.Sources, o.Sources)
+	s.Sync.Waited = s.Sync.Waited.Add(o.Sync.Waited)
+	s.Sync.Apart = s.Sync.Apart.Add(o.Sync.Apart)
 	for tier, r := range o.Renditions {
 		if s.Renditions == nil {
 			s.Renditions = make(map[video.Tier]video.RenditionStats)
@@ -155,7 +159,7 @@ func (g *program) stats(canvases []*canvas) Stats {
 
 // stats counts what came in through the source.
 func (s *source) stats() Stats {
-	stats := Stats{Sound: s.playout.Stats()}
+	stats := Stats{Sound: s.playout.Stats(), Sync: s.sync.counted()}
 	for _, p := range s.pictures {
 		addSource(&stats.Sources, p.Stats())
 	}

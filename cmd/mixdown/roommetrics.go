@@ -78,6 +78,8 @@ var (
 	audioTook     = desc("audio_tick_seconds", "Seconds that an audio tick took: playout, mix, codecs, handing over.")
 	composeTook   = desc("compose_seconds", "Seconds that drawing a canvas took.")
 	decodeTook    = desc("video_decode_seconds", "Seconds that decoding a picture and scaling it to its tile took.")
+	syncWaited    = desc("picture_delay_seconds", "Seconds that each picture with sound to go with it was held back for that.")
+	syncApart     = desc("picture_skew_seconds", "Seconds that each such picture was believed to be shown before or after its sound.")
 	videoRefused  = desc("video_frames_refused_total", "Coded pictures that were not decoded, or not scaled, by reason.", "reason")
 
 	renditionEncoded     = desc("rendition_encoded_total", "Pictures coded.", "tier")
@@ -107,6 +109,8 @@ func (c roomsCollector) Collect(ch chan<- prometheus.Metric) {
 	histogram(ch, audioTook, &s.AudioClock.Took)
 	histogram(ch, composeTook, &s.Composing)
 	histogram(ch, decodeTook, &s.Sources.DecodeTimes)
+	histogram(ch, syncWaited, &s.Sync.Waited)
+	histogram(ch, syncApart, &s.Sync.Apart)
 	// Tiers that differ only in bitrate share a label, so they are summed.
 	for name, r := range tiersByName(&s) {
 		r.collect(ch, name)
