@@ -82,8 +82,8 @@ func (r *rates) learn(now, earlier *work, passed time.Duration) {
 	sound := now.cpu.Sound - earlier.cpu.Sound
 	blend(&r.sound, d.sound, sound, float64(now.senders)*passed.Seconds())
 	blend(&r.network, d.network, now.process-earlier.process-(now.pool-earlier.pool)-sound, float64(now.participants)*passed.Seconds())
-	if n := now.decoded - earlier.decoded; n > 0 {
-		size := (now.decodedPixels - earlier.decodedPixels) / float64(n) / million
+	if now.decoded > earlier.decoded {
+		size := (now.decodedPixels - earlier.decodedPixels) / float64(now.decoded-earlier.decoded) / million
 		if r.decoded == 0 {
 			r.decoded = size
 		}
