@@ -45,6 +45,10 @@ type Config struct {
 	Video, Audio Source
 	// NoVideo asks for no picture.
 	NoVideo bool
+	// NoUplink sends what Video has, whatever the server asks for. Else the
+	// client follows the events of its session, if it sends a picture; what it
+	// makes of them, Video decides, see [Resizer].
+	NoUplink bool
 	// DriftPPM is how fast the media clock of stored sources runs against this
 	// machine's, in millionths; negative is slow. Sound, picture and the
 	// timestamps of sender reports all go by it, the wall clock in the reports
@@ -228,6 +232,9 @@ func (c *Client) Run(parent context.Context) (err error) {
 		})
 	}
 	wg.Go(func() { c.keepUp(ctx) })
+	if c.video != nil && !c.cfg.NoUplink {
+		wg.Go(func() { c.obey(ctx, session) })
+	}
 	<-ctx.Done()
 	return ended(parent, ctx)
 }

@@ -25,7 +25,8 @@ const patience = 20 * time.Second
 // server is the project's own transport behind the smallest of APIs: what the
 // client and it agree on, they agree on without sharing code.
 type server struct {
-	url string
+	url    string
+	events http.HandlerFunc // of a session; nil: there are none
 
 	mu      sync.Mutex
 	peer    *transport.Peer
@@ -54,6 +55,14 @@ func startServer(t testing.TB, cfg transport.Config) *server {
 			s.mu.Lock()
 			s.left++
 			s.mu.Unlock()
+			return
+		}
+		if r.Method == http.MethodGet {
+			if s.events == nil {
+				http.NotFound(w, r)
+				return
+			}
+			s.events(w, r)
 			return
 		}
 		offer, _ := io.ReadAll(r.Body)

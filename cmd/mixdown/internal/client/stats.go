@@ -3,6 +3,8 @@ package client
 import (
 	"slices"
 	"time"
+
+	"mixdown/codec"
 )
 
 // SentStats counts what a track sent since the start.
@@ -14,6 +16,10 @@ type SentStats struct {
 	Silent uint64
 	// Skipped is media time left out because this process could not run.
 	Skipped time.Duration
+	// Target is what the server asked for last; zero is nothing in particular.
+	Target codec.UplinkTarget
+	// Withheld are pictures that were not sent because nobody sees them.
+	Withheld uint64
 }
 
 // ReceivedStats counts what came on one track since the start.

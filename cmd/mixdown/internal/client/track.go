@@ -66,6 +66,9 @@ type track struct {
 		levels      bool // RFC 6464 was negotiated
 		red         int  // earlier packets that each repeats; 0: not negotiated
 		canRTX      bool
+		// held says that the server wants no picture for now, needKey that what
+		// comes next must begin with a key frame.
+		held, needKey bool
 
 		packet  []byte // scratch: the packet being sent
 		history []sentPacket
@@ -171,9 +174,9 @@ func (t *track) run(ctx context.Context, start time.Time) error {
 			}
 		}
 		ticks := int64(p.pts/time.Second)*t.clockRate + int64(p.pts%time.Second)*t.clockRate/int64(time.Second)
-		t.send(unit, t.rtpStart+uint32(ticks), due)
+		sent := t.send(unit, t.rtpStart+uint32(ticks), due)
 		now := time.Now()
-		if t.observer != nil {
+		if t.observer != nil && sent {
 			t.mu.Lock()
 			at := t.mu.handed
 			t.mu.Unlock()
@@ -213,16 +216,19 @@ func (t *track) pause(u clip.Unit) bool {
 // maxDTXBytes: what is no longer need not be sent (RFC 7587 section 3.1.3).
 const maxDTXBytes = 2
 
-// send packetises one unit and writes it.
-func (t *track) send(u clip.Unit, rtpTime uint32, due time.Time) {
+// send packetises one unit and writes it, or reports that the server wants none.
+func (t *track) send(u clip.Unit, rtpTime uint32, due time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := &t.mu
+	if t.kind == picture && t.withhold(u.Key) {
+		return false
+	}
 	m.lastRTPTime, m.lastSent = rtpTime, due
 	m.stats.Units++
 	if t.kind == sound {
 		t.sendSound(u, rtpTime)
-		return
+		return true
 	}
 	if u.Key {
 		m.stats.Keyframes++
@@ -243,6 +249,7 @@ func (t *track) send(u clip.Unit, rtpTime uint32, due time.Time) {
 		slot.seq, slot.packet = m.seq, append(slot.packet[:0], m.packet...)
 		t.write()
 	}
+	return true
 }
 
 // sendSound writes one packet of sound, with its level, and what was sent before
