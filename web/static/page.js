@@ -4,7 +4,7 @@ import { Session } from "./session.js";
 const $ = (id) => document.getElementById(id);
 const ui = Object.fromEntries(["lobby", "call", "join-form", "preview", "no-preview", "mic-level", "room", "name",
   "camera", "microphone", "device-note", "join", "room-name", "people", "rec", "link-state", "mix", "mute",
-  "camera-off", "screen", "record", "share", "leave", "message"].map((id) => [id, $(id)]));
+  "camera-off", "screen", "layout", "hide-self", "record", "share", "leave", "message"].map((id) => [id, $(id)]));
 
 const tracks = { audio: null, video: null };
 let level = { stop() {} };
@@ -12,6 +12,9 @@ let session = null;
 let room = "";
 let recording = "";
 let poll = 0;
+// While this client is hidden from itself it has a picture of its own, arranged
+// like the room's; this is how the room's was when it was last asked for.
+let hiddenIn = null;
 
 // How often the page asks who is here and whether it is being recorded.
 const pollEvery = 2000;
@@ -80,6 +83,7 @@ async function connect() {
     say(detail ? "The others hear themselves through your loudspeaker. Use headphones, or turn it down." : "");
   });
   await mine.join(room, ui.name.value.trim(), tracks);
+  if (hiddenIn) await hideSelf(hiddenIn);
   ui.mix.srcObject = mine.stream;
   await ui.mix.play().catch(() => say("Press play: the browser starts no sound by itself."));
 }
@@ -142,6 +146,8 @@ function leave() {
   session?.leave();
   session = null;
   room = "";
+  hiddenIn = null;
+  press(ui["hide-self"], false, "Show me", "Hide me");
   tracks.screen?.stop();
   ui.mix.srcObject = null;
   ui.call.hidden = true;
@@ -190,17 +196,52 @@ async function endScreen() {
   press(ui.screen, false, "Stop sharing", "Share screen");
 }
 
-/** Keeps the head count and the recording mark fresh. Everybody sees that they are recorded. */
+/** Sends a change of a layout; says whether it was taken. Who may not is asked no more. */
+async function changeLayout(url, method, body) {
+  const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
+  const response = await fetch(url, { method, headers: { "Content-Type": type }, body: body && JSON.stringify(body) }).catch(() => null);
+  if (response?.ok || (method === "DELETE" && response?.status === 404)) return true;
+  if (response?.status === 401 || response?.status === 403) ui.layout.hidden = ui["hide-self"].hidden = true;
+  const { detail, title } = await response?.json().catch(() => ({})) ?? {};
+  say(`Layout: ${detail ?? title ?? "the server cannot be reached"}`);
+  return false;
+}
+
+async function pickLayout() {
+  await changeLayout(`/v1/rooms/${encodeURIComponent(room)}/layout`, "PATCH", { mode: ui.layout.value });
+  look();
+}
+
+async function hideSelf(layout) {
+  const done = await changeLayout(`${session.participant}/layout`, "PUT", { ...layout, hideSelf: true });
+  if (done) hiddenIn = layout;
+  press(ui["hide-self"], Boolean(hiddenIn), "Show me", "Hide me");
+}
+
+async function toggleSelf() {
+  if (!hiddenIn) return hideSelf({ mode: ui.layout.value });
+  if (await changeLayout(`${session.participant}/layout`, "DELETE")) hiddenIn = null;
+  press(ui["hide-self"], Boolean(hiddenIn), "Show me", "Hide me");
+}
+
+/** Shows how the room is arranged, and arranges a picture of one's own alike. */
+async function follow(layout) {
+  if (document.activeElement !== ui.layout) ui.layout.value = layout.mode;
+  if (hiddenIn && JSON.stringify(hiddenIn) !== JSON.stringify(layout)) await hideSelf(layout);
+}
+
+/** Keeps the head count, the layout and the recording mark fresh. Everybody sees that they are recorded. */
 async function look() {
   try {
     const response = await fetch(`/v1/rooms/${encodeURIComponent(room)}`);
     if (response.ok) {
-      const { status } = await response.json();
+      const { status, layout } = await response.json();
       const n = status?.participants ?? 0;
       ui.people.textContent = n === 1 ? "Only you are here" : `${n} people`;
       recording = status?.recording || "";
       ui.rec.hidden = !recording;
       press(ui.record, Boolean(recording), "Stop recording", "Record");
+      await follow(layout);
     }
   } catch { /* the connection's own state says it better */ }
   clearTimeout(poll);
@@ -249,6 +290,8 @@ ui.microphone.addEventListener("change", () => openDevices(["audio"]));
 ui.mute.addEventListener("click", () => toggleTrack("audio", ui.mute, "Unmute", "Mute"));
 ui["camera-off"].addEventListener("click", () => toggleTrack("video", ui["camera-off"], "Start camera", "Stop camera"));
 ui.screen.addEventListener("click", toggleScreen);
+ui.layout.addEventListener("change", pickLayout);
+ui["hide-self"].addEventListener("click", toggleSelf);
 ui.record.addEventListener("click", toggleRecording);
 ui.share.addEventListener("click", share);
 ui.leave.addEventListener("click", leave);
