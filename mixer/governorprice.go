@@ -116,6 +116,8 @@ type joining struct {
 	tiles int
 	// starts is the tier whose encoder would start for him; zero is none.
 	starts video.Tier
+	// own is the tier of a canvas of his own; zero is none.
+	own video.Tier
 	// first says that the room's clocks stand still without him.
 	first bool
 }
@@ -138,6 +140,11 @@ func (r *rates) join(j joining) Price {
 	}
 	if j.role != RolePublisher && !j.noVideo {
 		p.Encode = r.encode * pixelRate(j.starts.Width, j.starts.Height, j.starts.FPS)
+	}
+	if j.own != (video.Tier{}) {
+		own := r.canvas(j.canvas, j.own)
+		p.Compose += own.Compose
+		p.Encode += own.Encode
 	}
 	return p
 }

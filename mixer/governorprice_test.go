@@ -28,6 +28,8 @@ func TestPriceOfAJoin(t *testing.T) {
 		{"a viewer", joining{role: RoleViewer, canvas: hd, tiles: 9}, Price{Network: 0.02}},
 		{"a viewer of a tier of its own", joining{role: RoleViewer, canvas: hd, tiles: 9, starts: top}, Price{Encode: 0.004 * million, Network: 0.02}},
 		{"a viewer without pictures", joining{role: RoleViewer, noVideo: true, canvas: hd, starts: top}, Price{Network: 0.02}},
+		{"one with a canvas of his own", joining{canvas: hd, tiles: 9, own: top},
+			Price{Decode: 0.001 * million * 0.15, Compose: 0.002 * million, Encode: 0.004 * million, Sound: 0.01, Network: 0.02}},
 		{"a publisher takes nothing", joining{role: RolePublisher, canvas: hd, tiles: 1, starts: top},
 			Price{Decode: 0.001 * million * 0.75, Sound: 0.01, Network: 0.02}},
 	} {

@@ -113,10 +113,61 @@ func (r *Room) admit(op string, p *Participant) error {
 			standing = StandingReturning
 		}
 	}
-	if err := r.cfg.governor.Admit(r.cfg.governor.priceJoin(r.joining(p)), standing); err != nil {
-		return &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Err: err}
+	return r.ask(op, p, r.cfg.governor.priceJoin(r.joining(p)), standing)
+}
+
+// ask makes the Governor's refusal an Error.
+func (r *Room) ask(op string, p *Participant, price Price, standing Standing) error {
+	err := r.cfg.governor.Admit(price, standing)
+	if err == nil {
+		return nil
 	}
-	return nil
+	e := &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Err: err}
+	if p != nil {
+		e.Participant = p.id
+	}
+	return e
+}
+
+// canvasPrice is the price of a canvas for p alone. Control loop only.
+func (r *Room) canvasPrice(p *Participant) Price {
+	shared := r.programOf(p).shared()
+	return r.cfg.governor.PriceCanvas(shared.size, shared.renditionFor(p.limits).Tier())
+}
+
+// admitCanvas asks whether p may have a canvas of his own. Control loop only.
+func (r *Room) admitCanvas(op string, p *Participant) error {
+	if r.programOf(p).canvasOf(p).owner == p {
+		return nil // he has one
+	}
+	return r.ask(op, p, r.canvasPrice(p), StandingNew)
+}
+
+// admitOthers asks whether everybody in g may have a canvas of his own, where
+// that is what a layout means. Control loop only.
+func (r *Room) admitOthers(op string, g *program, spec *layout.Spec) error {
+	if !spec.HideSelf || g.shared().spec.HideSelf {
+		return nil
+	}
+	var sum Price
+	for _, p := range r.participants {
+		f := p.facts.Load()
+		if f.group == g.group && p.source != nil && f.sends.Camera && p.subscription != nil && g.canvasOf(p).owner != p {
+			price := r.canvasPrice(p)
+			sum.Compose += price.Compose
+			sum.Encode += price.Encode
+		}
+	}
+	return r.ask(op, nil, sum, StandingNew)
+}
+
+// admitGroup asks whether a group may begin, with a canvas and an encoder, for
+// p to be its first member. Control loop only.
+func (r *Room) admitGroup(op string, p *Participant, group GroupID) error {
+	if slices.ContainsFunc(r.programs, func(g *program) bool { return g.group == group }) {
+		return nil
+	}
+	return r.ask(op, p, r.canvasPrice(p), StandingNew)
 }
 
 // joining is what p's price depends on. Who joins belongs to the main program.
@@ -140,6 +191,9 @@ func (r *Room) joining(p *Participant) joining {
 	}
 	if !runs {
 		j.starts = his.Tier()
+	}
+	if shared.spec.HideSelf && his != nil && p.source != nil {
+		j.own = his.Tier()
 	}
 	return j
 }

@@ -212,3 +212,61 @@ func TestReturningIsNotRefused(t *testing.T) {
 		t.Error("a third was let in")
 	}
 }
+
+// Canvases beside the shared one are admitted at their price.
+func TestCanvasesAreAdmitted(t *testing.T) {
+	m := newManager(t)
+	g := testGovernor(1)
+	m.cfg.governor = g
+	r := newTestRoom(t, m, RoomConfig{})
+	for _, name := range []string{"a", "b"} {
+		p, err := r.Join(t.Context(), JoinRequest{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Attach(nowhere{}, all, all)
+		p.Feedback(codec.Feedback{Link: codec.LinkUp})
+		await(t, "pictures", func() bool { return p.watching.Load() != nil })
+	}
+	p := r.Participants()[0].ID
+	single := &layout.Spec{Mode: layout.Single}
+	info, err := r.SetPersonalLayout(t.Context(), p, single, true)
+	if err != nil || info.Cost.Encodes != 1 || info.Cost.Cores < 0.05 || info.Cost.Cores > 0.5 {
+		t.Errorf("a dry run: %+v, %v", info.Cost, err)
+	}
+	price := info.Cost.Cores
+
+	before := g.Stats().Claimed
+	if _, err := r.SetPersonalLayout(t.Context(), p, single, false); err != nil {
+		t.Fatal(err)
+	}
+	if claimed := g.Stats().Claimed - before; !near(claimed, price) {
+		t.Errorf("it is admitted at %v, and was priced %v", claimed, price)
+	}
+	if _, err := r.SetPersonalLayout(t.Context(), p, &layout.Spec{Mode: layout.Speaker}, false); err != nil || g.Stats().Claimed > before+1.1*price {
+		t.Errorf("another layout on the same canvas is priced again, %v", err)
+	}
+
+	g.uses(0.78)
+	refused := func(what string, err error) {
+		t.Helper()
+		var o *Overload
+		if KindOf(err) != Unavailable || !errors.As(err, &o) || o.Needed <= 0 {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	other := r.Participants()[1].ID
+	_, err = r.SetPersonalLayout(t.Context(), other, single, false)
+	refused("another canvas", err)
+	group := GroupID("apart")
+	_, err = r.UpdateParticipant(t.Context(), other, ParticipantPatch{Group: &group})
+	refused("a group", err)
+	_, err = r.SetLayout(t.Context(), "", layout.Spec{HideSelf: true})
+	refused("a canvas for everybody", err)
+	if spec := r.Layout().Spec; spec.HideSelf {
+		t.Error("the refused layout holds")
+	}
+	if _, err := r.SetLayout(t.Context(), "", layout.Spec{Mode: layout.Speaker}); err != nil {
+		t.Errorf("a layout that costs nothing: %v", err)
+	}
+}

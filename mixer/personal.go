@@ -38,7 +38,7 @@ func (r *Room) PersonalLayout(id ParticipantID) (LayoutInfo, error) {
 // says, at its full price, or, with nil, takes it away. It returns what that
 // canvas shows (nothing, when it was taken away or the participant is not
 // connected yet). A dry run changes nothing and says what it would show and
-// cost. Exhausted/ErrTooManyCanvases.
+// cost. Exhausted/ErrTooManyCanvases; an [Overload].
 func (r *Room) SetPersonalLayout(ctx context.Context, id ParticipantID, spec *layout.Spec, dryRun bool) (LayoutInfo, error) {
 	const op = "participant.layout"
 	if spec != nil {
@@ -58,6 +58,11 @@ func (r *Room) SetPersonalLayout(ctx context.Context, id ParticipantID, spec *la
 		if dryRun {
 			info = r.tryLayout(p, spec)
 			return nil
+		}
+		if spec != nil && p.layout == nil {
+			if err := r.admitCanvas(op, p); err != nil {
+				return err
+			}
 		}
 		p.layout = spec
 		return nil
@@ -79,7 +84,7 @@ func (r *Room) tryLayout(p *Participant, spec *layout.Spec) LayoutInfo {
 		return LayoutInfo{Spec: shared.spec, Canvas: shared.size}
 	}
 	trial := &canvas{owner: p, size: shared.size, spec: *spec}
-	info := LayoutInfo{Spec: *spec, Canvas: shared.size, Cost: r.price(shared)}
+	info := LayoutInfo{Spec: *spec, Canvas: shared.size, Cost: LayoutCost{Encodes: 1, Cores: r.canvasPrice(p).Cores()}}
 	for _, v := range r.snap.Load().views {
 		if v.prog != g {
 			continue
@@ -167,10 +172,4 @@ func (r *Room) retire(g *program, c *canvas) {
 func (r *Room) rewatch(p *Participant) {
 	p.unwatch()
 	r.show(p)
-}
-
-// price is what one more canvas like c costs whose picture is encoded once.
-func (r *Room) price(c *canvas) LayoutCost {
-	info := c.layoutInfo()
-	return LayoutCost{Encodes: 1, Cores: info.Cost.Cores / float64(max(1, info.Cost.Encodes))}
 }

@@ -187,6 +187,9 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 			}
 		}
 		if patch.Group != nil {
+			if err := r.admitGroup(op, p, *patch.Group); err != nil {
+				return err
+			}
 			if err := r.openGroup(*patch.Group); err != nil {
 				kind := Internal
 				if errors.Is(err, ErrTooManyGroups) {

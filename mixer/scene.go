@@ -65,7 +65,7 @@ func (r *Room) GroupLayout(group GroupID) (LayoutInfo, error) {
 
 // SetLayout changes how the shared canvas of a group is arranged, at once, and
 // returns what it shows then. Invalid names the faulty field, NotFound the
-// group.
+// group; an [Overload] where everybody would get a canvas of his own.
 func (r *Room) SetLayout(ctx context.Context, group GroupID, spec layout.Spec) (LayoutInfo, error) {
 	const op = "layout.set"
 	if err := spec.Validate(); err != nil {
@@ -75,6 +75,9 @@ func (r *Room) SetLayout(ctx context.Context, group GroupID, spec layout.Spec) (
 		i := slices.IndexFunc(r.programs, func(g *program) bool { return g.group == group })
 		if i < 0 {
 			return &Error{Op: op, Kind: NotFound, Room: r.room.ID, Err: ErrNoGroup}
+		}
+		if err := r.admitOthers(op, r.programs[i], &spec); err != nil {
+			return err
 		}
 		r.programs[i].shared().spec = spec
 		if group == "" {
