@@ -20,6 +20,8 @@ const (
 	adaptMargin = 1.1
 	// adaptSustain is how long the margin must last: estimates overshoot.
 	adaptSustain = 500 * time.Millisecond
+	// adaptModest is a bitrate that most links carry.
+	adaptModest = 700_000
 	// adaptStart is how long nobody goes up who has just come, adaptSettle who
 	// has just gone up: the estimate has to catch up with what is sent.
 	adaptStart  = time.Second
@@ -140,13 +142,15 @@ type adapter struct {
 	baseRTT  time.Duration // 0 is unknown
 }
 
-// newAdapter begins on the middle rung, the lower one of two: a client that
-// cannot take it is not drowned, and one that can is soon higher.
+// newAdapter begins on the middle rung: a client that cannot take it is not
+// drowned, and one that can is soon higher. Of two in the middle it is the
+// upper one if most links carry that.
 func newAdapter(rungs []int, now time.Duration) *adapter {
-	return &adapter{
-		rungs: rungs, at: (len(rungs) - 1) / 2, since: now,
-		wait: adaptWaitMin, notBefore: now + adaptStart,
+	at := (len(rungs) - 1) / 2
+	if upper := len(rungs) / 2; upper > at && rungs[upper] <= adaptModest {
+		at = upper
 	}
+	return &adapter{rungs: rungs, at: at, since: now, wait: adaptWaitMin, notBefore: now + adaptStart}
 }
 
 // setRungs gives the client another ladder, and puts it on the rung that is
@@ -334,7 +338,7 @@ func (a *adapter) due(looked time.Duration) time.Duration {
 // second.
 func (a *adapter) alarms(now time.Duration, sentBps, most int) (below, above int) {
 	above = int(^uint(0) >> 1)
-	if a.at < min(most, len(a.rungs)-1) && now >= a.notBefore {
+	if a.at < min(most, len(a.rungs)-1) && !a.above { // if it is, the time is known
 		above = withMargin(a.rungs[a.at+1])
 	}
 	if a.at == 0 && float64(sentBps) <= adaptFloor*float64(a.rungs[0]) || a.isLosing(now) {

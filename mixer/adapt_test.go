@@ -20,9 +20,20 @@ func steps(a *adapter, from, to time.Duration, p path, most int) (moves []int) {
 }
 
 func TestAdapterStart(t *testing.T) {
-	for n, want := range map[int]int{1: 0, 2: 0, 3: 1, 4: 1, 5: 2} {
-		if a := newAdapter(make([]int, n), 0); a.at != want {
-			t.Errorf("%d rungs: begins on %d, want %d", n, a.at, want)
+	for _, c := range []struct {
+		rungs []int
+		want  int
+	}{
+		{testRungs, 1},
+		{testRungs[:2], 1}, // 600 kb/s are modest
+		{testRungs[:1], 0},
+		{[]int{150_000, 1_500_000}, 0},
+		{[]int{150_000, 300_000, 600_000, 1_500_000}, 2},
+		{[]int{300_000, 600_000, 1_500_000, 3_000_000}, 1},
+		{[]int{1, 2, 3, 4, 5}, 2},
+	} {
+		if a := newAdapter(c.rungs, 0); a.at != c.want {
+			t.Errorf("%v: begins on %d, want %d", c.rungs, a.at, c.want)
 		}
 	}
 }
