@@ -24,7 +24,7 @@ import (
 // Event is the envelope of everything that is told without being asked for.
 type Event struct {
 	ID   string    `json:"id" doc:"For Last-Event-ID"`
-	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. snapshot: the state that the following events go on from. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. reconnect: the server ends the stream"`
+	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. overload: how far the server has lowered what it sends to everybody, or raised it again. snapshot: the state that the following events go on from. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. reconnect: the server ends the stream"`
 	Time time.Time `json:"time"`
 	Room string    `json:"room" doc:"The room's id; empty where it is about all rooms"`
 	Seq  uint64    `json:"seq" doc:"Counts the events of one life of the room, without gaps; a snapshot has that of the last event that it contains"`
@@ -61,6 +61,13 @@ type LayoutChanged struct {
 type SpeakerChanged struct {
 	Group       string `json:"group"`
 	Participant string `json:"participant" doc:"Who speaks before all others; empty when nobody does"`
+}
+
+// OverloadChanged is the data of overload.
+type OverloadChanged struct {
+	Level  int    `json:"level" minimum:"0" maximum:"5" doc:"0 is as good as may be; each level includes those before it"`
+	Name   string `json:"name" enum:"normal,fast-encoding,base-layer,low-top-tier,half-tiles,few-tiles" doc:"fast-encoding: blurrier; base-layer: half the pictures a second; low-top-tier: nobody is sent the largest size; half-tiles, few-tiles: placeholders for those who have not spoken lately"`
+	Reason string `json:"reason" enum:"none,queue,cpu,sound" doc:"Why it was last lowered: pictures wait, all is used, or sound would come too late"`
 }
 
 // RoomSnapshot is the data of a room's snapshot.
@@ -134,6 +141,8 @@ func (s *Server) dataOf(e *mixer.Event) any {
 		return LayoutChanged{string(d.Group), string(d.Participant), layoutOf(d.LayoutInfo)}
 	case mixer.SpeakerChange:
 		return SpeakerChanged{string(d.Group), string(d.Participant)}
+	case mixer.OverloadChange:
+		return OverloadChanged{int(d.Level), d.Level.String(), d.Reason.String()}
 	case record.Recording:
 		return recordingOf(d)
 	}

@@ -663,6 +663,7 @@ func TestEventGolden(t *testing.T) {
 		mixer.EventParticipantMoved: mixer.ParticipantMoved{ParticipantInfo: person, From: "team"},
 		mixer.EventLayoutChanged:    mixer.LayoutChange{Group: "team", LayoutInfo: canvas},
 		mixer.EventSpeakerChanged:   mixer.SpeakerChange{Participant: "p_7Q"},
+		mixer.EventOverload:         mixer.OverloadChange{Level: mixer.LevelBaseLayer, Reason: mixer.StrainSound},
 		mixer.EventRecordingStarted: rec, mixer.EventRecordingPaused: rec, mixer.EventRecordingResumed: rec,
 		mixer.EventRecordingStopped: rec, mixer.EventRecordingFailed: rec,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ type Problem struct {
 	Code   string  `json:"code" doc:"What programs should look at" example:"locked"`
 	Detail string  `json:"detail,omitempty" doc:"What is wrong here, and how to mend it"`
 	Errors []Fault `json:"errors,omitempty" doc:"What is wrong in the request, place by place"`
+	// Of an overload by the price of what was asked for.
+	Needed *Amount `json:"needed,omitempty" doc:"overloaded: what the request would have taken"`
+	Left   *Amount `json:"left,omitempty" doc:"overloaded: what there was for it"`
 
 	header http.Header // sent with the problem
 }
@@ -32,6 +36,11 @@ type Fault struct {
 	Pointer   string `json:"pointer,omitempty" doc:"A JSON pointer into the body, as a URI fragment" example:"#/canvas/width"`
 	Parameter string `json:"parameter,omitempty" doc:"The name of a parameter in path, query or header" example:"maxWidth"`
 	Detail    string `json:"detail" doc:"What would be accepted" example:"even, 16..3840"`
+}
+
+// Amount is of what servers run out of.
+type Amount struct {
+	Cores float64 `json:"cores" doc:"Processor time, in seconds a second"`
 }
 
 // Error returns the code and the detail.
@@ -190,6 +199,12 @@ func problemOf(err error) *Problem {
 	if isMixer && fault.Err != nil {
 		detail = fault.Err.Error()
 	}
+	var overload *mixer.Overload
+	if errors.As(err, &overload) {
+		p := overloaded.problem(detail)
+		p.Needed, p.Left = amountOf(overload.Needed), amountOf(overload.Left)
+		return p
+	}
 	for _, r := range byReason {
 		if errors.Is(err, r.err) {
 			return r.kind.problem(detail)
@@ -210,6 +225,9 @@ func problemOf(err error) *Problem {
 	}
 	return byKind[mixer.Internal].problem("")
 }
+
+// amountOf rounds to what is measured.
+func amountOf(cores float64) *Amount { return &Amount{math.Round(cores*1000) / 1000} }
 
 // fail answers with the problem that err is, and logs it when it is our fault.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
