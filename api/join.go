@@ -171,7 +171,7 @@ func parameterFault(err error) error {
 }
 
 // joinParameters are what the query may hold, in the order of the document.
-var joinParameters = []string{"name", "maxWidth", "maxHeight", "maxFps", "maxBitrate", "video"}
+var joinParameters = []string{"name", "maxWidth", "maxHeight", "maxFps", "maxBitrate", "constantSize", "video"}
 
 // joinRequest reads the query. What it does not know is refused by name: a
 // limit that is misspelt would otherwise be no limit.
@@ -195,15 +195,17 @@ func joinRequest(rawQuery string) (req mixer.JoinRequest, err error) {
 	number("maxHeight", &req.Limits.MaxHeight, 16, 16383)
 	number("maxFps", &req.Limits.MaxFPS, 1, 120)
 	number("maxBitrate", &req.Limits.MaxBitrateBps, 10_000, 100_000_000)
-	switch query.Get("video") {
-	case "false":
-		req.Limits.NoVideo = true
-	case "true":
-	default:
-		if query.Has("video") {
-			faults = append(faults, Fault{Parameter: "video", Detail: "want true or false"})
+	truth := func(name string, otherwise bool) bool {
+		switch value := query.Get(name); {
+		case value == "true", value == "false":
+			return value == "true"
+		case query.Has(name):
+			faults = append(faults, Fault{Parameter: name, Detail: "want true or false"})
 		}
+		return otherwise
 	}
+	req.Limits.ConstantSize = truth("constantSize", false)
+	req.Limits.NoVideo = !truth("video", true)
 	var detail string
 	if req.Name, detail = cleanName(query.Get("name")); detail != "" {
 		faults = append(faults, Fault{Parameter: "name", Detail: detail})

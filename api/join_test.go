@@ -23,7 +23,7 @@ func TestJoin(t *testing.T) {
 		{"/whip/r", transport.RolePublisher},
 		{"/whep/r", transport.RoleViewer},
 	} {
-		r := f.join(c.path+"?name=Ann&maxWidth=640&maxHeight=360&maxFps=15&maxBitrate=300000&video=false",
+		r := f.join(c.path+"?name=Ann&maxWidth=640&maxHeight=360&maxFps=15&maxBitrate=300000&constantSize=true&video=false",
 			"Content-Type", "application/SDP; charset=utf-8", "Accept", "image/png").want(t, 201)
 		if r.Header.Get("Content-Type") != "application/sdp" || r.text != "v=0\r\nanswer" {
 			t.Errorf("answer %q of type %q", r.text, r.Header.Get("Content-Type"))
@@ -44,7 +44,7 @@ func TestJoin(t *testing.T) {
 		var got Participant
 		f.do("GET", path, "").want(t, 200).json(t, &got)
 		if got.Name != "Ann" || got.Role != c.role.String() || got.Receive.Limits == nil ||
-			*got.Receive.Limits != (Limits{640, 360, 15, 300000, false}) {
+			*got.Receive.Limits != (Limits{640, 360, 15, 300000, false, true}) {
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -75,6 +75,7 @@ func TestJoinFaults(t *testing.T) {
 		{"number", "?maxWidth=x", "v=0", "application/sdp", 422, "invalid", "[maxWidth]"},
 		{"low", "?maxFps=0&maxBitrate=1", "v=0", "application/sdp", 422, "invalid", "[maxFps maxBitrate]"},
 		{"video", "?video=no", "v=0", "application/sdp", 422, "invalid", "[video]"},
+		{"constant size", "?constantSize=1", "v=0", "application/sdp", 422, "invalid", "[constantSize]"},
 		{"unknown", "?maxwidth=640", "v=0", "application/sdp", 422, "invalid", "[maxwidth]"},
 		{"twice", "?maxFps=5&maxFps=6", "v=0", "application/sdp", 422, "invalid", "[maxFps]"},
 		{"long name", "?name=" + strings.Repeat("x", 257), "v=0", "application/sdp", 422, "invalid", "[name]"},

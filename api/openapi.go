@@ -54,6 +54,8 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 				queryParam("maxHeight", "Bounds the picture that is sent to the client", integer),
 				queryParam("maxFps", "Bounds its rate", integer),
 				queryParam("maxBitrate", "Bounds its bitrate, bit/s", integer),
+				queryParam("constantSize", "true: the picture keeps its size; only frame rate and bitrate follow the link",
+					&huma.Schema{Type: huma.TypeBoolean}),
 				queryParam("video", "false: send no picture", &huma.Schema{Type: huma.TypeBoolean}),
 			},
 			RequestBody: &huma.RequestBody{Required: true, Description: "An SDP offer, at most 64 KiB, with or without candidates", Content: sdp},

@@ -68,6 +68,8 @@ type Limits struct {
 	MaxFPS     int  `json:"maxFps,omitempty"`
 	MaxBitrate int  `json:"maxBitrate,omitempty" doc:"bit/s"`
 	Video      bool `json:"video" doc:"False: no picture at all"`
+	// ConstantSize goes with a client that bears no other size in mid-stream.
+	ConstantSize bool `json:"constantSize,omitempty" doc:"The picture keeps its size: only frame rate and bitrate follow the link"`
 }
 
 // ParticipantStatus is what moves by itself.
@@ -133,7 +135,7 @@ func participantOf(info mixer.ParticipantInfo) Participant {
 		p.Receive.Tier, p.Receive.Codec = info.Tier.String(), codec.VP8.String()
 	}
 	if l := info.Limits; l != (mixer.Limits{}) {
-		p.Receive.Limits = &Limits{l.MaxWidth, l.MaxHeight, l.MaxFPS, l.MaxBitrateBps, !l.NoVideo}
+		p.Receive.Limits = &Limits{l.MaxWidth, l.MaxHeight, l.MaxFPS, l.MaxBitrateBps, !l.NoVideo, l.ConstantSize}
 	}
 	return p
 }
