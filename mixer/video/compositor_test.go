@@ -3,7 +3,6 @@ package video
 import (
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -103,47 +102,6 @@ func TestDrawPutsEverybodyInPlace(t *testing.T) {
 	}
 }
 
-// TestGolden compares a small scene with a committed picture, so that a change
-// in looks is seen by a person before it is committed. MIXDOWN_GOLDEN=1 writes it anew.
-func TestGolden(t *testing.T) {
-	canvas := layout.Canvas{Width: 320, Height: 180, FPS: 15}
-	pool := codec.NewVideoPool(testBudget)
-	c := newCompositor(t, canvas, pool, nil)
-	scene := &Scene{Epoch: 1}
-	for i, r := range layout.Arrange(canvas, 3) {
-		tile := Tile{Rect: r, ID: fmt.Sprint("p_", i)}
-		if i < 2 {
-			s := &still{}
-			s.set(gradient(t, pool, 96+64*i, 120))
-			tile.Source = s
-			defer s.set(nil)
-		}
-		scene.Tiles = append(scene.Tiles, tile)
-	}
-	f, _ := drawScene(t, c, scene, 0)
-	defer f.Release()
-	writePNG(t, "golden.png", f)
-
-	const path = "testdata/golden-320x180.i420"
-	packed := packI420(f)
-	if os.Getenv("MIXDOWN_GOLDEN") != "" {
-		if err := os.WriteFile(path, packed, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	data, err := os.ReadFile(path)
-	if err != nil || len(data) != len(packed) {
-		t.Fatalf("%d bytes, %v", len(data), err)
-	}
-	want := newFrame(t, pool, f.Width, f.Height, backdrop)
-	defer want.Release()
-	unpackI420(want, data)
-	// Scaling kernels differ between processors by one step in a few samples.
-	if psnr := yuv.PSNR(f, want); psnr < 50 {
-		t.Errorf("PSNR %.1f dB, want at least 50", psnr)
-	}
-}
-
 // gradient is a picture in which every place looks different.
 func gradient(t testing.TB, pool *codec.VideoPool, w, h int) *codec.VideoFrame {
 	f := newFrame(t, pool, w, h, backdrop)
@@ -155,29 +113,6 @@ func gradient(t testing.TB, pool *codec.VideoPool, w, h int) *codec.VideoFrame {
 		}
 	}
 	return f
-}
-
-func packI420(f *codec.VideoFrame) (out []byte) {
-	for y := range f.Height {
-		out = append(out, f.Y[y*f.StrideY:][:f.Width]...)
-	}
-	for _, p := range [][]byte{f.U, f.V} {
-		for y := range f.Height / 2 {
-			out = append(out, p[y*f.StrideUV:][:f.Width/2]...)
-		}
-	}
-	return out
-}
-
-func unpackI420(f *codec.VideoFrame, data []byte) {
-	for y := range f.Height {
-		data = data[copy(f.Y[y*f.StrideY:][:f.Width], data):]
-	}
-	for _, p := range [][]byte{f.U, f.V} {
-		for y := range f.Height / 2 {
-			data = data[copy(p[y*f.StrideUV:][:f.Width/2], data):]
-		}
-	}
 }
 
 // TestDamageIsPerBuffer keeps canvases back, so that buffers of different

@@ -2,8 +2,6 @@ package video
 
 import (
 	"context"
-	"image"
-	"image/color"
 	"image/png"
 	"math"
 	"os"
@@ -235,21 +233,12 @@ func writePNG(t testing.TB, name string, f *codec.VideoFrame) {
 	if dir == "" {
 		return
 	}
-	img := image.NewRGBA(image.Rect(0, 0, f.Width, f.Height))
-	clamp := func(v int) uint8 { return uint8(min(max(v, 0), 255)) }
-	for y := range f.Height {
-		for x := range f.Width {
-			s := samplesAt(f, x, y)
-			c, d, e := 298*(int(s[0])-16)+128, int(s[1])-128, int(s[2])-128
-			img.SetRGBA(x, y, color.RGBA{clamp((c + 409*e) >> 8), clamp((c - 100*d - 208*e) >> 8), clamp((c + 516*d) >> 8), 255})
-		}
-	}
 	file, err := os.Create(filepath.Join(dir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if err := png.Encode(file, img); err != nil {
+	if err := png.Encode(file, toImage(f)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -42,7 +42,7 @@ func nameKey(name string, tile layout.Rect) (key labelKey, ok bool) {
 	if name == "" || tile.W < minLabelTileWidth || tile.H < minLabelTileHeight {
 		return key, false
 	}
-	size := min(max(tile.H/15, 11), 30)
+	size := min(max(min(tile.W, tile.H)/15, 11), 30)
 	return labelKey{kind: nameLabel, text: name, size: size, maxWidth: tile.W - 2*labelMargin(tile)}, true
 }
 
@@ -56,7 +56,7 @@ func avatarKey(name string, hue uint8, tile layout.Rect) (key labelKey, ok bool)
 }
 
 // labelMargin is how far the pill stays from the tile's edges, even.
-func labelMargin(tile layout.Rect) int { return max(2, min(tile.H/30, 16)) &^ 1 }
+func labelMargin(tile layout.Rect) int { return max(2, min(tile.W/30, tile.H/30, 16)) &^ 1 }
 
 // The colours of text. The pill is dark enough for white text on a white
 // wall, and lets through enough to not look pasted on.

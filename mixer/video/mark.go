@@ -22,15 +22,16 @@ func markKey(kind labelKind, tile layout.Rect) (key labelKey, ok bool) {
 	if side < minMarkSide {
 		return key, false
 	}
-	return labelKey{kind: kind, size: min(max(side/9, 12), 48) &^ 1}, true
+	return labelKey{kind: kind, size: min(max(side/8, 14), 48) &^ 1}, true
 }
 
-// The colours of marks: what is off is red, what is bad amber.
+// The colours of marks: a microphone that is off is red, a bad link amber.
 var (
 	offColour  = color.RGBA{196, 43, 52, 255}
-	darkColour = color.NRGBA{0, 0, 0, 170}
-	weakColour = color.RGBA{255, 186, 60, 255}
-	dimInk     = color.NRGBA{255, 255, 255, 90}
+	linkColour = color.RGBA{255, 186, 60, 255}
+	darkColour = color.NRGBA{20, 22, 28, 190}
+	darkInk    = color.RGBA{48, 32, 8, 255}
+	faintInk   = color.NRGBA{255, 255, 255, 120}
 )
 
 // renderMark draws an icon on a disc. Every size is drawn for itself, from
@@ -38,20 +39,19 @@ var (
 func renderMark(kind labelKind, size int) (*yuv.Overlay, error) {
 	img := image.NewRGBA(image.Rect(0, 0, size, size))
 	p := pen{img: img, z: vector.NewRasterizer(size, size), unit: float32(size)}
-	ground := color.Color(offColour)
-	if kind == weakMark {
-		ground = darkColour
-	}
-	fillRound(img, float32(size)/2, ground)
+	radius := float32(size) / 2
 	switch kind {
 	case muteMark:
+		fillRound(img, radius, offColour)
 		p.microphone(inkColour)
-		p.slash(ground)
+		p.slash(inkColour, offColour)
 	case weakMark:
-		p.bars(weakColour, dimInk)
+		fillRound(img, radius, darkColour)
+		p.bars(linkColour, faintInk)
 	case lostMark:
-		p.bars(inkColour, inkColour)
-		p.slash(ground)
+		fillRound(img, radius, linkColour)
+		p.bars(darkInk, darkInk)
+		p.slash(darkInk, linkColour)
 	}
 	return overlayOf(img)
 }
@@ -150,8 +150,8 @@ func (p *pen) bars(first, others color.Color) {
 }
 
 // slash crosses out what was drawn, with a gap so that it stands off.
-func (p *pen) slash(ground color.Color) {
+func (p *pen) slash(ink, ground color.Color) {
 	w := p.thick(0.07)
 	p.line(0.22, 0.20, 0.78, 0.80, w+2*p.thick(0.05), ground)
-	p.line(0.22, 0.20, 0.78, 0.80, w, inkColour)
+	p.line(0.22, 0.20, 0.78, 0.80, w, ink)
 }

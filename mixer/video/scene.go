@@ -64,7 +64,8 @@ type Tile struct {
 	// Screen is for pictures of text: they are scaled sharply, and may stand
 	// still for as long as they like.
 	Screen bool
-	// Speaking draws a border inside the tile's edge.
+	// Speaking draws a border inside the tile's edge, unless the tile is the whole
+	// canvas: there it would say nothing.
 	Speaking bool
 	// Muted draws a crossed microphone.
 	Muted bool

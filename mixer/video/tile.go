@@ -164,7 +164,7 @@ func (c *Compositor) newTile(tiles []Tile, i int) tileState {
 		t.alone = t.alone && !below.Rect.Overlaps(tile.Rect)
 	}
 	t.square = tile.Bare || tile.Rect == c.canvas.Bounds() || cornerRadius(tile.Rect) == 0
-	t.border = tile.Speaking && !tile.Bare
+	t.border = tile.Speaking && !tile.Bare && tile.Rect != c.canvas.Bounds()
 	if tile.Avatar != nil {
 		t.avatar = c.avatarOf(tile.Avatar, tile.Rect)
 	}
