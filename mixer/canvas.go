@@ -40,6 +40,7 @@ type canvas struct {
 	plan     *layout.Plan
 	told     *LayoutInfo
 	backdrop *codec.VideoFrame
+	drew     bool // it needed pictures when sources were aimed last
 
 	pts       atomic.Int64  // of the picture to be drawn next
 	skipped   atomic.Uint64 // ticks that found the compose task busy
@@ -77,6 +78,7 @@ func newCanvas(cfg Config, rc RoomConfig, owner *Participant, frames *codec.Vide
 func newRendition(cfg Config, tier video.Tier, frames *codec.VideoPool, log *slog.Logger) (*video.Rendition, error) {
 	return video.NewRendition(video.RenditionConfig{
 		Tier: tier, NewEncoder: cfg.Codecs.VideoEncoder, Pool: cfg.Pool, Frames: frames, Log: log,
+		Epoch: cfg.passing.epoch, OnPassthrough: cfg.passing.wake,
 	})
 }
 
@@ -112,9 +114,12 @@ func (c *canvas) watched() bool {
 	return slices.ContainsFunc(*c.all.Load(), func(r *video.Rendition) bool { return r.Stats().Subscribers > 0 })
 }
 
-// tick starts the drawing of the canvas of that time. When the last one is not
-// finished the tick is lost: nothing queues up.
+// tick starts the drawing of the canvas of that time, if anybody needs it. When
+// the last one is not finished the tick is lost: nothing queues up.
 func (c *canvas) tick(pts time.Duration) {
+	if !c.draws() {
+		return
+	}
 	c.pts.Store(int64(pts))
 	if !c.pool.Submit(c.compose, codec.Now()+time.Second/time.Duration(c.size.FPS)/2) {
 		c.skipped.Add(1)

@@ -61,6 +61,7 @@ type Config struct {
 	LateAfter time.Duration
 
 	governor *Governor // made by New
+	passing  passing   // made by the room
 }
 
 // Codecs makes the codecs that a room uses. All fields but Suppressor are

@@ -118,6 +118,8 @@ func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration
 
 		wakeAudio: make(chan struct{}, 1), wakeVideo: make(chan struct{}, 1),
 	}
+	cfg.passing = passing{r.epoch, r.wake}
+	r.cfg = cfg
 	var err error
 	if r.main, err = newProgram(cfg, rc, "", r.frames, r.log); err != nil {
 		return nil, &Error{Op: "room.create", Kind: Internal, Room: rc.ID, Err: err}

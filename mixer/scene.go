@@ -110,6 +110,9 @@ func (r *Room) arrange(v *view, anew bool) {
 		if r.arrangeCanvas(v, c) {
 			anew = true
 		}
+		if r.passThrough(c) {
+			anew = true
+		}
 	}
 	if anew {
 		r.aim(v)
@@ -160,6 +163,9 @@ func (v *view) solve(c *canvas, items []shownItem) *layout.Plan {
 func (r *Room) arrangeCanvas(v *view, c *canvas) (changed bool) {
 	items := v.items(c, codec.Now())
 	rest(items, &c.spec, v.prog.dominant(), r.governed)
+	if told := c.info.Load(); told != nil && !told.Spec.Equal(c.spec) {
+		c.plan = nil // who asks for another layout sees everybody in his place
+	}
 	plan := v.solve(c, items)
 	c.plan = plan
 	info := LayoutInfo{Spec: c.spec, Canvas: c.size}
@@ -219,24 +225,27 @@ func (v *view) tile(c *canvas, placed layout.Placed, item *shownItem) video.Tile
 	return tile
 }
 
-// aim tells every source the largest size at which any canvas shows it, or that
-// none does.
+// aim tells every source the largest size at which any canvas that is drawn
+// shows it, or that none does.
 func (r *Room) aim(v *view) {
 	for _, p := range v.members {
 		if p.source == nil {
 			continue
 		}
 		for id, picture := range p.source.pictures {
-			var most video.Tile
+			var most, drawn video.Tile
 			for _, c := range v.canvases {
 				for _, t := range c.scene.Load().Tiles {
 					if t.Source == video.PictureSource(picture) && t.Rect.Area() > most.Rect.Area() {
 						most = t
 					}
+					if t.Source == video.PictureSource(picture) && c.drew && t.Rect.Area() > drawn.Rect.Area() {
+						drawn = t
+					}
 				}
 			}
 			p.source.shown[id] = most.Rect
-			picture.SetTarget(most.Rect.W, most.Rect.H, most.Fill)
+			picture.SetTarget(drawn.Rect.W, drawn.Rect.H, drawn.Fill)
 		}
 	}
 }

@@ -126,6 +126,11 @@ func addSource(s *video.SourceStats, o video.SourceStats) {
 
 func addRendition(s *video.RenditionStats, o video.RenditionStats) {
 	s.Written += o.Written
+	s.Still += o.Still
+	s.Passed += o.Passed
+	s.PassedBytes += o.PassedBytes
+	s.PassDropped += o.PassDropped
+	s.Passing = s.Passing || o.Passing
 	s.Skipped += o.Skipped
 	s.Encoded += o.Encoded
 	s.Keyframes += o.Keyframes

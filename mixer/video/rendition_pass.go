@@ -148,6 +148,19 @@ func (r *Rendition) Encodes() bool {
 	return len(*r.subs.Load()) > 0 && (p.from == nil || p.from != p.wanted)
 }
 
+// Passing reports whether what is sent is passed through, and shall be.
+func (r *Rendition) Passing() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.pass.from != nil && r.mu.pass.from == r.mu.pass.wanted
+}
+
+// Watched reports whether anybody is subscribed.
+func (r *Rendition) Watched() bool { return len(*r.subs.Load()) > 0 }
+
+// Bitrate returns the target, in bit/s.
+func (r *Rendition) Bitrate() int { return int(r.bitrate.Load()) }
+
 // senderToAsk returns the tap whose sender has to be asked for the key frame
 // that somebody wants, or nil: while frames are passed through, at most once in
 // keyWindow. The caller holds mu.
