@@ -15,9 +15,10 @@ const (
 	// adaptLanding is what a rung must leave to one who falls: a bit above the
 	// floor, or he would fall again at once.
 	adaptLanding = 0.65
-	// adaptMargin above the nominal of a rung is wanted before going up to it:
-	// a key frame comes first, and repairs are on top.
-	adaptMargin = 1.1
+	// adaptMargin times the nominal of a rung is wanted before going up to it: a
+	// key frame comes first, and repairs are on top. Connections prove a little
+	// more than that when they are asked for the nominal.
+	adaptMargin = 1.05
 	// adaptSustain is how long the margin must last: estimates overshoot.
 	adaptSustain = 500 * time.Millisecond
 	// adaptModest is a bitrate that most links carry.
@@ -315,13 +316,13 @@ func (a *adapter) onProbation(now time.Duration) bool {
 // what others are sent.
 func (a *adapter) isLosing(now time.Duration) bool { return now < a.losing }
 
-// nextBps is what the connection should find out about: the estimate with which
-// the client would go up, or 0 when it would not anyway.
+// nextBps is the bitrate that the connection should find out about: of the rung
+// above, or 0 when the client would not go up anyway.
 func (a *adapter) nextBps(now time.Duration, most int) int {
 	if a.at >= min(most, len(a.rungs)-1) || now+adaptAhead < a.notBefore {
 		return 0
 	}
-	return withMargin(a.rungs[a.at+1])
+	return a.rungs[a.at+1]
 }
 
 // due is when a decision may come by time alone, for one who was looked at: far

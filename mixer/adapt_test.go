@@ -57,8 +57,8 @@ func TestAdapterDecisions(t *testing.T) {
 		{"nothing is below the lowest", 0, 10_000, 0, 0},
 		{"far below from the middle", 1, 100_000, 0, SwitchEstimate},
 		{"between two", 1, 1_500_000, 1, 0},
-		{"room, but not for repairs", 1, 1_649_000, 1, 0},
-		{"room", 1, 1_651_000, 2, SwitchEstimate},
+		{"room, but not for repairs", 1, 1_574_000, 1, 0},
+		{"room", 1, 1_576_000, 2, SwitchEstimate},
 		{"room for one", 0, 700_000, 1, SwitchEstimate},
 		{"room for two at once", 0, 2_000_000, 2, SwitchEstimate},
 		{"nothing is known", 1, 0, 1, 0},
@@ -138,7 +138,7 @@ func TestAdapterBacksOff(t *testing.T) {
 		from := now
 		for a.at < 2 {
 			now += 100 * time.Millisecond
-			est := a.nextBps(now, 2) // an estimate that probing believes
+			est := a.nextBps(now, 2) * 11 / 10 // an estimate that probing believes
 			if est == 0 {
 				est = 600_000
 			}

@@ -40,6 +40,7 @@ func (l *simLink) step(now time.Duration, sentBps, nextBps float64) path {
 		l.estimate, l.probeWait = 600_000, 5*time.Second
 	}
 	probe := 0.0
+	nextBps *= 1.1
 	switch {
 	case l.unprobed || nextBps <= l.estimate:
 		l.probing = 0
@@ -75,7 +76,7 @@ func (l *simLink) step(now time.Duration, sentBps, nextBps float64) path {
 			l.probeWait = min(2*l.probeWait, time.Minute)
 		}
 	case l.probing > 0 && now >= l.probing:
-		l.estimate, l.probing, l.probeWait = 1.05*nextBps, 0, 5*time.Second
+		l.estimate, l.probing, l.probeWait = nextBps, 0, 5*time.Second
 		l.probeAt = now
 	case l.estimate < 1.5*sentBps:
 		l.estimate *= 1 + 0.08*dt

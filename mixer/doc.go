@@ -39,6 +39,17 @@
 // and counted, never waited for, so nothing queues up and delay cannot grow.
 // A rendition that nobody subscribes to does not run.
 //
+// Which rendition a client is sent, a policy of its own decides: the middle one
+// to begin with, a larger one when the client's connection believes that the
+// path carries it (it probes for what the room says would come next), a smaller
+// one at once when not. Going up, the old picture goes on until the new one's
+// first key frame; going down it does not, since it is what clogs the link. A
+// rendition's bitrate follows those who watch it, from its nominal down to 0.6 of
+// that. Who goes up and down again and again stays on the smallest one for a
+// while, and has no say. Clients that bear no change of size are sent fewer
+// pictures instead of smaller ones. The control loop asks the policy when a
+// connection has news that may change something, and about once a second.
+//
 // Key frames cost everybody, so requests are coalesced where they arrive: at
 // most one key frame per 300 ms and rendition, at most one PLI per 500 ms and
 // source.

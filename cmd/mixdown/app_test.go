@@ -139,7 +139,7 @@ func TestJoinPlaysARealClip(t *testing.T) {
 	defer pictures.Close()
 	var wrong error
 	listener := play(t, client.Config{
-		URL: url + "/whep/film", Name: "listener",
+		URL: url + "/whep/film?constantSize=true", Name: "listener", // as join --save does
 		OnAudio: func(p client.Packet) {
 			var pcm [codec.MaxPacketSamples]int16
 			n, err := dec.Decode(p.Data, pcm[:])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"time"
 
@@ -24,7 +25,7 @@ type joinCmd struct {
 	Audio   string        `placeholder:"FILE|mic" help:"Sound to send: an Ogg file with Opus, in a loop, or the microphone."`
 	Tone    float64       `placeholder:"HZ" help:"A tone to send, on top of an audio file or alone."`
 	RED     int           `name:"red" default:"1" placeholder:"N" help:"How many earlier packets each packet of sound repeats against loss, 0 to 2 (${default})."`
-	Save    string        `placeholder:"FILE" help:"WebM file for what is received."`
+	Save    string        `placeholder:"FILE" help:"WebM file for what is received; the picture then keeps its size."`
 	For     time.Duration `placeholder:"TIME" help:"Leave after this time (until interrupted)."`
 	Name    string        `default:"mixdown join" help:"Name to be shown (${default})."`
 	NoVideo bool          `help:"Receive sound only."`
@@ -76,6 +77,9 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 		if save, err = newSaver(c.Save); err != nil {
 			return err
 		}
+		if config.URL, err = constantSize(c.URL); err != nil {
+			return errors.Join(err, save.Close())
+		}
 		config.OnAudio, config.OnVideo = save.audio, save.video
 	}
 	joined, err := client.New(config)
@@ -101,6 +105,21 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 		}
 	}
 	return err
+}
+
+// constantSize asks for a picture that keeps its size, unless the URL says
+// something of it: files say at their beginning what that is.
+func constantSize(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", fmt.Errorf("URL: %w", err)
+	}
+	q := u.Query()
+	if !q.Has("constantSize") {
+		q.Set("constantSize", "true")
+	}
+	u.RawQuery = q.Encode()
+	return u.String(), nil
 }
 
 // open fills in what is sent, and returns what closes devices.

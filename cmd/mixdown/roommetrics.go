@@ -82,6 +82,8 @@ var (
 	syncApart     = desc("picture_skew_seconds", "Seconds that each such picture was believed to be shown before or after its sound.")
 	videoRefused  = desc("video_frames_refused_total", "Coded pictures that were not decoded, or not scaled, by reason.", "reason")
 
+	tierSwitches = desc("tier_switches_total", "Clients that were sent another tier, by direction and reason.", "direction", "reason")
+
 	renditionEncoded     = desc("rendition_encoded_total", "Pictures coded.", "tier")
 	renditionKeyframes   = desc("rendition_keyframes_total", "Key frames coded, by what made them necessary; unasked ones the encoder chose.", "tier", "reason")
 	renditionKeyRequests = desc("rendition_key_requests_total", "Key frames asked for, by reason; one answers many.", "tier", "reason")
@@ -111,6 +113,11 @@ func (c roomsCollector) Collect(ch chan<- prometheus.Metric) {
 	histogram(ch, decodeTook, &s.Sources.DecodeTimes)
 	histogram(ch, syncWaited, &s.Sync.Waited)
 	histogram(ch, syncApart, &s.Sync.Apart)
+	for i := range s.Adapt.Up {
+		reason := mixer.SwitchReason(i).String()
+		ch <- prometheus.MustNewConstMetric(tierSwitches, prometheus.CounterValue, float64(s.Adapt.Up[i]), "up", reason)
+		ch <- prometheus.MustNewConstMetric(tierSwitches, prometheus.CounterValue, float64(s.Adapt.Down[i]), "down", reason)
+	}
 	// Tiers that differ only in bitrate share a label, so they are summed.
 	for name, r := range tiersByName(&s) {
 		r.collect(ch, name)
