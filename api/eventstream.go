@@ -178,6 +178,9 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, f feed, sub *mixer
 	beat := time.NewTicker(s.streams.beat)
 	defer beat.Stop()
 	uplink := uplinkFeed{participant: f.participant}
+	if uplink.participant != nil {
+		defer uplink.participant.FollowUplink()()
+	}
 	batch, err := s.tell(&uplink, &f, at, nil)
 	if err == nil && len(batch) > 0 && !out.put(batch) {
 		return

@@ -26,7 +26,20 @@ func newUplink() *Uplink {
 }
 
 // asked holds the present Uplink: readers want the latest, not each of them.
-type asked struct{ atomic.Pointer[Uplink] }
+type asked struct {
+	atomic.Pointer[Uplink]
+	followers atomic.Int32
+	// limits is what the connection was told last; the control loop's own.
+	limits [codec.NumSources]codec.UplinkTarget
+}
+
+// limit is what a connection is told of a target.
+func (a *asked) limit(t codec.UplinkTarget) codec.UplinkTarget {
+	if a.followers.Load() > 0 {
+		t.BitrateBps = 0
+	}
+	return t
+}
 
 func (a *asked) now() *Uplink {
 	if u := a.Load(); u != nil {
@@ -47,6 +60,19 @@ func (a *asked) ask(id codec.SourceID, t codec.UplinkTarget) {
 
 // Uplink returns what the client is asked to send now. It does not block.
 func (p *Participant) Uplink() *Uplink { return p.asked.now() }
+
+// FollowUplink says that the client learns what it is asked to send, until done
+// is called. Its connection then does not bound the bitrate besides: a sender
+// whose estimate is held down has no room when its tile grows, and a picture
+// that needs three times the bits begins with a third of them.
+func (p *Participant) FollowUplink() (done func()) {
+	p.asked.followers.Add(1)
+	p.room.wake()
+	return func() {
+		p.asked.followers.Add(-1)
+		p.room.wake()
+	}
+}
 
 // uplinks is what a room remembers between two looks at what is shown. It
 // belongs to the control loop.
@@ -142,11 +168,17 @@ func (p *Participant) askFor(wants [codec.NumSources]uplinkWant, now time.Durati
 	}
 	news, next := p.uplink.update(wants, now)
 	for id, isNew := range news {
-		if isNew && sends[id] {
-			t := p.uplink.sources[id].target
-			p.source.hold(codec.SourceID(id), t.Paused, now)
-			a.LimitUplink(codec.SourceID(id), t)
-			p.asked.ask(codec.SourceID(id), t)
+		s := &p.uplink.sources[id]
+		if !sends[id] || !s.told {
+			continue
+		}
+		if isNew {
+			p.source.hold(codec.SourceID(id), s.target.Paused, now)
+			p.asked.ask(codec.SourceID(id), s.target)
+		}
+		if limit := p.asked.limit(s.target); limit != p.asked.limits[id] {
+			p.asked.limits[id] = limit
+			a.LimitUplink(codec.SourceID(id), limit)
 		}
 	}
 	return next

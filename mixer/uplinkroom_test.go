@@ -79,6 +79,15 @@ func TestSendersAreAskedForWhatIsShown(t *testing.T) {
 	}
 	await(t, "Bob's picture", func() bool { w, _ := bob.source.pictures[codec.Camera].Size(); return w == 320 })
 
+	// Who is told of it is not bounded besides.
+	if b.camera().BitrateBps == 0 {
+		t.Error("a client that is told nothing is not bounded")
+	}
+	done := bob.FollowUplink()
+	await(t, "no bound", func() bool { return b.camera().BitrateBps == 0 })
+	done()
+	await(t, "a bound", func() bool { return b.camera().BitrateBps != 0 })
+
 	told := bob.Uplink()
 	if told.Targets[codec.Camera] != b.camera() || !told.Asked[codec.Camera] || told.Asked[codec.Screen] {
 		t.Errorf("Bob's client is told %+v", told)
