@@ -33,6 +33,8 @@ type benchRoomCmd struct {
 	Duration     time.Duration `default:"60s" help:"How long to measure (${default})."`
 	Warmup       time.Duration `default:"5s" help:"How long to wait before (${default})."`
 	Latency      time.Duration `default:"30s" help:"How long to measure the latency of sound afterwards, 0s for none; that of pictures then is not measured either (${default})."`
+	NoRecord     bool          `help:"Do not record meanwhile; the skew in the file is not measured then."`
+	SkewOnly     bool          `help:"Of these measure nothing but the skew, more often."`
 	Impair       string        `placeholder:"SPEC" help:"Faults of some links, both ways, as loss=5%,burst=3,delay=30ms,jitter=30ms,rate=500kbps; also rate=300kbps@10s (from then on), drop=2s@10s, rebind=15s (a new address), drift=300ppm and others."`
 	ImpairCount  int           `default:"2" help:"How many participants have such links (${default})."`
 	Seed         uint64        `default:"1" help:"Seed of those faults (${default})."`
@@ -50,7 +52,7 @@ func (c *benchRoomCmd) config() (bench.Config, error) {
 	}
 	cfg := bench.Config{
 		Participants: c.Participants, Talkers: c.Talkers, Viewers: c.Viewers, AudioOnly: c.AudioOnly,
-		Duration: c.Duration, Warmup: c.Warmup, Latency: c.Latency,
+		Duration: c.Duration, Warmup: c.Warmup, Latency: c.Latency, NoRecording: c.NoRecord, SkewOnly: c.SkewOnly,
 		Impair: spec, ImpairCount: c.ImpairCount, Seed: c.Seed, Clips: c.Clips, URL: c.Server, PID: c.PID,
 	}
 	if cfg.Video, err = pictureFlag("--video", c.Video); err != nil {

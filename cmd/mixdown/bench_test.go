@@ -62,6 +62,7 @@ func TestBenchRoomUsage(t *testing.T) {
 		"leave one of them out":     {"--audio-only", "--canvas", "640x360@30"},
 		"-1 viewers":                {"--viewers=-1"},
 		"latency 1s: want 2s":       {"--latency", "1s"},
+		"skew only, and yet":        {"--skew-only", "--latency", "0s"},
 		"901 participants: want":    {"--participants", "901"},
 		"duration 0s: want 1s":      {"--duration", "0s"},
 		"server URL \"http://h/x\"": {"--server", "http://h/x", "--pid", "1"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,7 +36,7 @@ func beaconDrift(i int) float64 {
 func (c *cast) turns() []*member {
 	half := len(c.beacons) / 2 // of none, when latency is not measured
 	t := append([]*member(nil), c.beacons[:half]...)
-	for _, m := range c.participants() {
+	for _, m := range slices.Concat(c.participants(), c.late) {
 		if m.numbered || m.reads {
 			t = append(t, nil, m)
 		}
@@ -72,6 +73,7 @@ type marked struct {
 	got      map[*member]received
 	pictures map[*member][]sent // by those whose pictures are numbered
 	sounds   map[*member][]sent // by those who beep
+	file     *recorded          // what was recorded meanwhile; nil for nothing
 }
 
 // begin has markers watched for from here on: pictures, and in the second phase
@@ -79,14 +81,17 @@ type marked struct {
 // not be decoded.
 func (c *cast) begin(sound bool) {
 	for _, m := range c.readers() {
+		if m.client == nil {
+			continue // he is not there yet
+		}
 		m.client.RequestKeyframe()
 		m.keepPictures.Store(true)
 		if sound {
 			m.keepSound.Store(true)
 		}
 	}
-	for _, m := range c.members {
-		if m.numbered {
+	for _, m := range slices.Concat(c.members, c.late) {
+		if m.numbered && m.client != nil {
 			m.video.watch(true)
 		}
 	}
@@ -95,8 +100,8 @@ func (c *cast) begin(sound bool) {
 // end takes what came since begin, from everybody who kept it.
 func (c *cast) end(ctx context.Context, room roomURLs) (*marked, error) {
 	r := &marked{got: make(map[*member]received), pictures: make(map[*member][]sent), sounds: make(map[*member][]sent)}
-	for _, m := range c.members {
-		if m.numbered {
+	for _, m := range slices.Concat(c.members, c.late) {
+		if m.numbered && m.client != nil {
 			m.video.watch(false)
 			r.pictures[m] = m.video.taken()
 		}
@@ -107,7 +112,7 @@ func (c *cast) end(ctx context.Context, room roomURLs) (*marked, error) {
 			r.sounds[m] = m.audio.taken()
 		}
 	}
-	for _, m := range c.members {
+	for _, m := range slices.Concat(c.members, c.late) {
 		r.got[m] = m.take()
 	}
 	r.until = codec.Now() - soundAfter
@@ -139,6 +144,9 @@ func (r *marked) pictureLatency(source layout.Canvas, w *witness) (*Latency, err
 	}
 	for _, byName := range views {
 		for m, log := range r.pictures {
+			if m.impaired {
+				continue // his link is what would be measured
+			}
 			watchPictures(&all, byName[m.name()], log, w)
 		}
 	}
@@ -169,7 +177,7 @@ func (r *marked) views(source layout.Canvas, count *readings) (map[*member]map[s
 // soundFigures is what the second phase is for.
 type soundFigures struct {
 	latency *Latency
-	skew    *Skew // nil without pictures
+	skews   Skews
 	// ownBelow is how far one's own marker lies below what the others hear of it,
 	// in dB, for each time.
 	ownBelow []float64
@@ -181,8 +189,7 @@ func (r *marked) soundFigures(source layout.Canvas, w *witness) (f soundFigures,
 	if err != nil {
 		return f, err
 	}
-	var s Skew
-	var arrival, shown []time.Duration
+	var healthy, poor, joined skewReadings
 	for reader, got := range r.got {
 		if !reader.reads || len(got.sound) == 0 {
 			continue
@@ -197,21 +204,27 @@ func (r *marked) soundFigures(source layout.Canvas, w *witness) (f soundFigures,
 				continue
 			}
 			found, missed := listen(t, m.beep, log, r.until)
-			all.miss(missed, w)
-			for _, h := range found {
-				all.add(h.in, h.out, w)
+			if !m.impaired {
+				all.miss(missed, w)
+				for _, h := range found {
+					all.add(h.in, h.out, w)
+				}
 			}
 			if m.numbered {
-				a, b, excused, missed := skewOf(found, views[reader][m.name()], r.pictures[m], w)
-				arrival, shown = append(arrival, a...), append(shown, b...)
-				s.Excused, s.Missed = s.Excused+excused, s.Missed+missed
+				to := &healthy
+				if m.impaired {
+					to = &poor
+				} else if m.role == late || reader.role == late {
+					to = &joined
+				}
+				to.add(skewOf(found, views[reader][m.name()], r.pictures[m], w))
 			}
 		}
 	}
-	if s.Readings = len(arrival); s.Readings+s.Excused+s.Missed > 0 {
-		s.Arrival, s.Shown = skewFigures(arrival), skewFigures(shown)
-		f.skew = &s
-	}
+	f.skews = Skews{Healthy: healthy.skew(), Poor: poor.skew(), Late: joined.skew()}
 	f.latency = all.latency()
-	return f, nil
+	if r.file != nil {
+		f.skews.Recorded, err = r.recordedSkew(views, source, w)
+	}
+	return f, err
 }

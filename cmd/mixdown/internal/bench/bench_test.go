@@ -477,8 +477,8 @@ func TestCast(t *testing.T) {
 			if m.reads {
 				reads++
 			}
-			if m.impaired && (m.numbered || m.reads) {
-				t.Errorf("%s, on a poor link, is measured by", m.name())
+			if m.impaired && m.reads {
+				t.Errorf("%s, on a poor link, looks for markers", m.name())
 			}
 		}
 		return c, numbered, reads
@@ -488,11 +488,18 @@ func TestCast(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, numbered, reads := cast(Config{Participants: 2, Talkers: 1, Viewers: 1, Impair: poor, ImpairCount: 1})
-	if numbered != 1 || reads != 2 || len(c.beacons) != beaconCount || c.members[2].audio != nil || c.members[2].video != nil {
-		t.Errorf("%d numbered, %d read, %d beacons: want 1, 2, %d, and a viewer who sends nothing", numbered, reads, len(c.beacons), beaconCount)
+	if numbered != 2 || reads != 2 || len(c.beacons) != beaconCount || c.members[2].audio != nil || c.members[2].video != nil {
+		t.Errorf("%d numbered, %d read, %d beacons: want 2, 2, %d, and a viewer who sends nothing", numbered, reads, len(c.beacons), beaconCount)
+	}
+	if len(c.late) != 1 || !c.late[0].numbered || !c.late[0].reads || c.late[0].beep == nil || c.late[0].video == nil {
+		t.Errorf("%d join late: want one who is seen, heard, and looks for markers", len(c.late))
+	}
+	few := &cast{members: []*member{{}}}
+	if few.mark(Config{Latency: time.Second, SkewOnly: true}); len(few.beacons) != 0 || len(few.late) != 1 || len(few.turns()) > 8 {
+		t.Errorf("for the skew alone: %d beacons, %d turns", len(few.beacons), len(few.turns()))
 	}
 	c, numbered, reads = cast(Config{Participants: 2, AudioOnly: true})
-	if numbered != 0 || reads != 2 || c.members[0].video != nil {
+	if numbered != 0 || reads != 2 || c.members[0].video != nil || len(c.late) != 0 {
 		t.Errorf("sound only: %d numbered, %d read: want 0, 2", numbered, reads)
 	}
 	// A marker can begin on time only where every packet is sent.

@@ -32,6 +32,12 @@ type Config struct {
 	// the same room, in which nobody talks any more; 0 is not at all. The
 	// latency of pictures is measured during Duration, unless this is 0.
 	Latency time.Duration
+	// SkewOnly leaves out, of what Latency is for, the twenty who sound markers
+	// of their own: those whose pictures are numbered have their turn more often.
+	SkewOnly bool
+	// NoRecording has no recording made during Latency, in which the skew is
+	// looked for as well.
+	NoRecording bool
 	// Impair is what the last ImpairCount participants' links do, both ways.
 	Impair      transporttest.Spec
 	ImpairCount int
@@ -48,9 +54,15 @@ type Config struct {
 	Log io.Writer
 }
 
+// joinsLate says whether somebody joins in the middle whose skew is measured.
+func (c Config) joinsLate() bool { return c.Latency > 0 && !c.AudioOnly }
+
+// records says whether a recording is made: not in rooms of others.
+func (c Config) records() bool { return c.joinsLate() && !c.NoRecording }
+
 // Bounds of a Config.
 const (
-	maxClients  = 900 // of the 1000 that a room can hold, less the markers
+	maxClients  = 900 // of the 1000 that a room can hold, less those who join for the markers
 	maxDuration = 24 * time.Hour
 )
 
@@ -87,6 +99,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Latency != 0 && (c.Latency < 2*time.Second || c.Latency > maxDuration) {
 		fault("latency %v: want 2s..%v, or 0s for none", c.Latency, maxDuration)
+	}
+	if c.SkewOnly && !c.joinsLate() {
+		fault("skew only, and yet no latency or no picture: leave one of them out")
 	}
 	d := c.withDefaults()
 	if err := d.Canvas.Validate(); err != nil {

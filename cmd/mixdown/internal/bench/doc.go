@@ -19,7 +19,9 @@
 // viewers nothing. Costs, gaps, frames and the latency of pictures are measured
 // in that room, for Duration. Then nobody talks any more, twenty more join who
 // sound markers in turn, and the latency of sound and the skew are measured for
-// Latency; what that costs is not counted.
+// Latency; what that costs is not counted. With them joins somebody with pictures,
+// so that it is known how soon he is in sync, and a recording is made, in which the
+// skew is looked for as well.
 //
 // # What the latencies count
 //
@@ -48,6 +50,8 @@
 // It is told twice, as they arrive, and as a client shows them that goes by the
 // server's sender reports. Sound counts with its whole way, the sender's encoder
 // included.
+// In a recording it is told as they stand in the file, and as a player plays them
+// that takes the encoder's delay off the sound (CodecDelay).
 //
 // Each talker sends a tone of its own. What each talker receives is decoded
 // afterwards, and the level of the own tone set against the others': with many

@@ -39,6 +39,41 @@ type Skew struct {
 	Missed   int `json:"missed"`
 }
 
+// Skews are those of several kinds of senders and receivers; nil where there
+// were none.
+type Skews struct {
+	// Healthy is between participants, Poor of those on poor links, Late of and
+	// to somebody who joined in the middle.
+	Healthy, Poor, Late *Skew
+	// Recorded is in a file that was recorded meanwhile, as players play it, of
+	// all of them.
+	Recorded *Skew
+}
+
+// skewReadings collects what was measured of one kind.
+type skewReadings struct {
+	arrival, shown  []time.Duration
+	excused, missed int
+}
+
+// add takes what [skewOf] gives.
+func (r *skewReadings) add(arrival, shown []time.Duration, excused, missed int) {
+	r.arrival, r.shown = append(r.arrival, arrival...), append(r.shown, shown...)
+	r.excused, r.missed = r.excused+excused, r.missed+missed
+}
+
+// skew sums up; nil when nothing was looked for.
+func (r *skewReadings) skew() *Skew {
+	s := Skew{
+		Arrival: skewFigures(r.arrival), Shown: skewFigures(r.shown),
+		Readings: len(r.arrival), Excused: r.excused, Missed: r.missed,
+	}
+	if s.Readings+s.Excused+s.Missed == 0 {
+		return nil
+	}
+	return &s
+}
+
 // SkewFigures sums up skews.
 type SkewFigures struct {
 	P50    float64 `json:"p50"` // with its sign
@@ -173,7 +208,7 @@ func ownMarkers(t *timeline, b *beep, log []sent, until time.Duration, w *witnes
 
 // after returns n plus d.
 func after(n codec.NTPTime, d time.Duration) codec.NTPTime {
-	return n + codec.NTPTime(math.Round(d.Seconds()*(1<<32)))
+	return n + codec.NTPTime(int64(math.Round(d.Seconds()*(1<<32))))
 }
 
 // pictureLate is a latency that is none any more: the reading is wrong, or the

@@ -40,6 +40,7 @@ const (
 	participant role = iota
 	viewer           // only receives
 	beacon           // sends markers of sound while latency is measured
+	late             // joins for that as well, as a participant with pictures
 )
 
 // member is one client of the benchmark.
@@ -89,13 +90,14 @@ type seenPicture struct {
 const maxKeptBytes = 96 << 20
 
 func (m *member) name() string {
-	return [...]string{"Bench", "Viewer", "Beacon"}[m.role] + fmt.Sprintf(" %d", m.index+1)
+	return [...]string{"Bench", "Viewer", "Beacon", "Late"}[m.role] + fmt.Sprintf(" %d", m.index+1)
 }
 
 // cast is everybody of a run.
 type cast struct {
 	members []*member // participants, then viewers
 	beacons []*member
+	late    []*member // who joins with them
 	// What is sent by who says nothing, and by who is about to sound a marker.
 	quiet, steady *clip.Clip
 }
@@ -110,9 +112,12 @@ func (c *cast) participants() []*member {
 	return c.members
 }
 
+// everybody is also those who join for the markers.
+func (c *cast) everybody() []*member { return slices.Concat(c.members, c.late, c.beacons) }
+
 // readers are those who look for markers.
 func (c *cast) readers() (r []*member) {
-	for _, m := range c.members {
+	for _, m := range slices.Concat(c.members, c.late) {
 		if m.reads {
 			r = append(r, m)
 		}
@@ -121,8 +126,9 @@ func (c *cast) readers() (r []*member) {
 }
 
 // maxNumbered is how many participants' pictures carry numbers: enough for
-// thousands of readings a minute, too few to change what the pictures cost.
-const maxNumbered = 4
+// thousands of readings a minute, too few to change what the pictures cost. Of
+// those on poor links only the skew is looked at.
+const maxNumbered, maxNumberedPoor = 4, 2
 
 // prepare loads and makes what everybody sends, on all cores. It takes some
 // seconds of CPU.
@@ -153,7 +159,7 @@ func prepare(cfg Config) (*cast, error) {
 	}
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
-	for _, m := range append(slices.Clone(c.members), c.beacons...) {
+	for _, m := range c.everybody() {
 		m.result = make(chan error, 1)
 		g.Go(func() error { return m.load(cfg, streams) })
 	}
@@ -165,14 +171,16 @@ func prepare(cfg Config) (*cast, error) {
 
 // mark says who carries markers and who looks for them.
 func (c *cast) mark(cfg Config) {
-	var healthy []*member
+	var healthy, poor []*member
 	for _, m := range c.participants() {
-		if !m.impaired {
+		if m.impaired {
+			poor = append(poor, m)
+		} else {
 			healthy = append(healthy, m)
 		}
 	}
 	if !cfg.AudioOnly {
-		for _, m := range healthy[:min(len(healthy), maxNumbered)] {
+		for _, m := range slices.Concat(healthy[:min(len(healthy), maxNumbered)], poor[:min(len(poor), maxNumberedPoor)]) {
 			m.numbered = true
 		}
 	}
@@ -189,6 +197,13 @@ func (c *cast) mark(cfg Config) {
 			break
 		}
 	}
+	if cfg.joinsLate() {
+		// Of another clip than the others.
+		c.late = append(c.late, &member{role: late, numbered: true, reads: true, drift: maxDriftPPM})
+	}
+	if cfg.SkewOnly {
+		return
+	}
 	for i := range beaconCount {
 		c.beacons = append(c.beacons, &member{index: i, role: beacon, drift: beaconDrift(i)})
 	}
@@ -199,9 +214,13 @@ func (m *member) load(cfg Config, s *streams) error {
 	switch m.role {
 	case viewer:
 		return nil
-	case participant:
+	case participant, late:
 		if !cfg.AudioOnly {
-			c, err := s.video(m.index, m.numbered)
+			index := m.index
+			if m.role == late {
+				index = cfg.Participants
+			}
+			c, err := s.video(index, m.numbered)
 			if err != nil {
 				return err
 			}
@@ -216,7 +235,7 @@ func (m *member) load(cfg Config, s *streams) error {
 		m.audio = newSender(c)
 		return nil
 	}
-	c, err := s.silence(m.role == beacon)
+	c, err := s.silence(m.role == beacon || m.role == late)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 type roomURLs struct {
 	join, view string // for participants and for viewers
 	api        string // the room as a resource
+	root       string // the server
 	given      bool   // the room was named, so it is its owner's
 }
 
@@ -34,7 +35,7 @@ func urlsOf(server string) (roomURLs, error) {
 		room = "bench"
 	}
 	root := u.Scheme + "://" + u.Host
-	return roomURLs{join: root + "/r/" + room, view: root + "/whep/" + room, api: root + "/v1/rooms/" + room, given: given}, nil
+	return roomURLs{join: root + "/r/" + room, view: root + "/whep/" + room, api: root + "/v1/rooms/" + room, root: root, given: given}, nil
 }
 
 // makeRoom makes the room as cfg says. A room that was named is left as it is.
@@ -50,7 +51,7 @@ func (r roomURLs) makeRoom(ctx context.Context, cfg Config) error {
 	body, err := json.Marshal(struct {
 		Canvas          canvas `json:"canvas"`
 		MaxParticipants int    `json:"maxParticipants"`
-	}{canvas(cfg.Canvas), max(50, cfg.Participants+cfg.Viewers+beaconCount)})
+	}{canvas(cfg.Canvas), max(50, cfg.Participants+cfg.Viewers+beaconCount+1)})
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (r roomURLs) layout(ctx context.Context) (tiles, error) {
 		Canvas struct {
 			Width, Height, FPS int
 		}
-		Tiles []struct {
+		Shown []struct {
 			Source, Name        string
 			X, Y, Width, Height int
 		}
@@ -72,7 +73,7 @@ func (r roomURLs) layout(ctx context.Context) (tiles, error) {
 		return tiles{}, err
 	}
 	t := tiles{canvas: layout.Canvas(l.Canvas), by: make(map[string]layout.Rect)}
-	for _, tile := range l.Tiles {
+	for _, tile := range l.Shown {
 		if tile.Source == "camera" {
 			t.by[tile.Name] = layout.Rect{X: tile.X, Y: tile.Y, W: tile.Width, H: tile.Height}
 		}
@@ -83,10 +84,11 @@ func (r roomURLs) layout(ctx context.Context) (tiles, error) {
 	return t, nil
 }
 
-// maxReply bounds what a server may answer.
-const maxReply = 4 << 20
+// maxReply bounds what a server may answer, maxFile what of a file is looked at.
+const maxReply, maxFile = 4 << 20, 256 << 20
 
-// do sends one request; what comes back goes to reply unless that is nil.
+// do sends one request; what comes back goes to reply, as it is if that is a
+// *[]byte, unless it is nil.
 func do(ctx context.Context, method, url string, body []byte, reply any) error {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
@@ -100,12 +102,21 @@ func do(ctx context.Context, method, url string, body []byte, reply any) error {
 		return err
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
+	most := int64(maxReply)
+	file, raw := reply.(*[]byte)
+	if raw {
+		most = maxFile
+	}
+	text, err := io.ReadAll(io.LimitReader(res.Body, most))
 	if err != nil {
 		return err
 	}
 	if res.StatusCode >= 300 {
 		return fmt.Errorf("%s %s: %s: %s", method, url, res.Status, bytes.TrimSpace(text))
+	}
+	if raw {
+		*file = text
+		return nil
 	}
 	if reply == nil {
 		return nil

@@ -56,10 +56,14 @@ type Result struct {
 	// any coding noise to hide it. 0 when it was not measured.
 	OwnMarkerBelowDB MinMedian `json:"ownMarkerBelowDb"`
 
-	// SoundLatency, PictureLatency and Skew are nil when they were not measured.
+	// SoundLatency, PictureLatency and Skews are nil when they were not measured;
+	// see [Skews].
 	SoundLatency   *Latency `json:"soundLatency,omitempty"`
 	PictureLatency *Latency `json:"pictureLatency,omitempty"`
 	Skew           *Skew    `json:"skew,omitempty"`
+	SkewPoor       *Skew    `json:"skewPoor,omitempty"`
+	SkewLate       *Skew    `json:"skewLate,omitempty"`
+	SkewRecorded   *Skew    `json:"skewRecorded,omitempty"`
 
 	// WitnessLate is how often the machine was late by itself.
 	WitnessLate    int     `json:"witnessLate"`

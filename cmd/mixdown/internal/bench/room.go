@@ -106,7 +106,7 @@ func (m *measurement) run(ctx context.Context) (err error) {
 	defer wg.Wait()
 	defer func() {
 		cancel()
-		for _, c := range append(slices.Clone(m.cast.members), m.cast.beacons...) {
+		for _, c := range m.cast.everybody() {
 			if c.client != nil {
 				err = errors.Join(err, <-c.result)
 			}
@@ -181,7 +181,7 @@ func (m *measurement) load(ctx context.Context) error {
 }
 
 // markers is the second phase: nobody talks any more, and markers sound.
-func (m *measurement) markers(ctx context.Context) error {
+func (m *measurement) markers(ctx context.Context) (err error) {
 	for _, c := range m.cast.participants() {
 		switch {
 		case c.beep != nil:
@@ -190,8 +190,14 @@ func (m *measurement) markers(ctx context.Context) error {
 			c.audio.exchange(m.cast.quiet, 0)
 		}
 	}
-	if err := m.join(ctx, m.cast.beacons); err != nil {
+	if err := m.join(ctx, slices.Concat(m.cast.beacons, m.cast.late)); err != nil {
 		return err
+	}
+	var file *recorded
+	if m.cfg.records() && !m.room.given {
+		if file, err = m.room.record(ctx); err != nil {
+			return err
+		}
 	}
 	m.logf("measuring latency for %v", m.cfg.Latency)
 	m.cast.begin(true)
@@ -205,11 +211,15 @@ func (m *measurement) markers(ctx context.Context) error {
 	if err := wait(ctx, m.cfg.Latency+settle+soundAfter); err != nil {
 		return err
 	}
-	var err error
 	if m.later, err = m.cast.end(ctx, m.room); err != nil {
 		return err
 	}
-	return errors.Join(leavers(append(slices.Clone(m.cast.members), m.cast.beacons...))...)
+	if m.later.file = file; file != nil {
+		if err := m.room.finish(ctx, file); err != nil {
+			return err
+		}
+	}
+	return errors.Join(leavers(m.cast.everybody())...)
 }
 
 // settle is how long the room is left alone before the first marker: the last
@@ -238,7 +248,8 @@ func (m *measurement) judge(r *Result) (err error) {
 		return err
 	}
 	f, err := m.later.soundFigures(m.cfg.Video, &m.witness)
-	r.SoundLatency, r.Skew, r.OwnMarkerBelowDB = f.latency, f.skew, minMedian(f.ownBelow)
+	r.SoundLatency, r.OwnMarkerBelowDB = f.latency, minMedian(f.ownBelow)
+	r.Skew, r.SkewPoor, r.SkewLate, r.SkewRecorded = f.skews.Healthy, f.skews.Poor, f.skews.Late, f.skews.Recorded
 	return err
 }
 

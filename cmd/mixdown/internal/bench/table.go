@@ -64,8 +64,15 @@ func (r *Result) latencies(p func(name, format string, args ...any)) {
 				l.l.P50, l.l.P95, l.l.P99, l.l.Max, l.l.Readings, l.l.Excused, l.l.Missed)
 		}
 	}
-	if s := r.Skew; s != nil {
-		p("skew", "picture after sound as they come: p50 %.1f ms, p50 and p95 either way %.1f and %.1f; as shown by sender reports: %.1f, %.1f, %.1f; %d readings, %d left out, %d missed",
+	for _, k := range []struct {
+		name string
+		s    *Skew
+	}{{"skew", r.Skew}, {"poor skew", r.SkewPoor}, {"late skew", r.SkewLate}, {"recorded skew", r.SkewRecorded}} {
+		s := k.s
+		if s == nil {
+			continue
+		}
+		p(k.name, "picture after sound as they come: p50 %.1f ms, p50 and p95 either way %.1f and %.1f; as shown by sender reports: %.1f, %.1f, %.1f; %d readings, %d left out, %d missed",
 			s.Arrival.P50, s.Arrival.P50Abs, s.Arrival.P95Abs, s.Shown.P50, s.Shown.P50Abs, s.Shown.P95Abs, s.Readings, s.Excused, s.Missed)
 	}
 }
