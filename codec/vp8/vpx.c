@@ -73,7 +73,10 @@ static int configure(vpx_codec_enc_cfg_t *cfg, const mixdown_vp8_settings *s) {
   cfg->g_error_resilient = VPX_ERROR_RESILIENT_DEFAULT;
   cfg->kf_mode = VPX_KF_DISABLED;  // only when asked for
   cfg->rc_end_usage = VPX_CBR;
-  cfg->rc_min_quantizer = 2;
+  // A picture that rests becomes ever finer, and the first that moves again is as
+  // fine: from 2 that cost 850 ms of the bitrate at once, from 8 it is 350. Moving
+  // pictures never come near, and look the same.
+  cfg->rc_min_quantizer = 8;
   cfg->rc_max_quantizer = 56;
   cfg->rc_undershoot_pct = 100;
   cfg->rc_overshoot_pct = 15;
