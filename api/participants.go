@@ -18,6 +18,7 @@ type Participant struct {
 	ID       string    `json:"id" readOnly:"true" example:"p_7QK2M4XHNWE5A"`
 	Identity string    `json:"identity" readOnly:"true" doc:"Who it is, by the token; empty without keys"`
 	Name     string    `json:"name" required:"false" maxLength:"256" doc:"Shown under the tile"`
+	Avatar   string    `json:"avatar" required:"false" maxLength:"255" doc:"A PNG or JPEG file of the media directory, shown instead of initials while there is no camera"`
 	Kind     string    `json:"kind" readOnly:"true" doc:"How it is connected: webrtc"`
 	Role     string    `json:"role" readOnly:"true" enum:"participant,publisher,viewer"`
 	State    string    `json:"state" readOnly:"true" enum:"waiting,active,reconnecting,left"`
@@ -94,7 +95,7 @@ var lastingParticipant = []string{"id", "identity", "kind", "role", "joinedAt", 
 
 func participantOf(info mixer.ParticipantInfo) Participant {
 	p := Participant{
-		ID: string(info.ID), Identity: info.Identity, Name: info.Name, Kind: info.Kind,
+		ID: string(info.ID), Identity: info.Identity, Name: info.Name, Avatar: info.Avatar, Kind: info.Kind,
 		Role: info.Role.String(), State: info.State.String(),
 		JoinedAt: info.Joined.UTC().Truncate(time.Millisecond), CSRC: info.CSRC,
 		Group: string(info.Group), AlsoTo: make([]string, 0, len(info.AlsoTo)),
@@ -237,6 +238,9 @@ func (s *Server) patchParticipant(ctx context.Context, in *struct {
 	patch := mixer.ParticipantPatch{
 		Name: &name, Muted: &sound.Muted, GainDB: &sound.Gain,
 		NoLevelling: &noLevelling, NoEchoGuard: &noEchoGuard, Suppress: &sound.NoiseSuppression,
+	}
+	if want.Avatar != now.Avatar {
+		patch.Avatar = &want.Avatar
 	}
 	// What is not changed is not asked for: a group among AlsoTo may end meanwhile.
 	if want.Group != now.Group {

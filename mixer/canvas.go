@@ -34,13 +34,11 @@ type canvas struct {
 	info  atomic.Pointer[LayoutInfo] // nil before the first arrangement
 	cost  costMeter                  // observed by the control loop
 	// The control loop's own: what the canvas is to look like, how that was
-	// solved last, the layout that an event was last about, and the picture
-	// behind the tiles.
-	spec     layout.Spec
-	plan     *layout.Plan
-	told     *LayoutInfo
-	backdrop *codec.VideoFrame
-	drew     bool // it needed pictures when sources were aimed last
+	// solved last, and the layout that an event was last about.
+	style
+	plan *layout.Plan
+	told *LayoutInfo
+	drew bool // it needed pictures when sources were aimed last
 
 	pts       atomic.Int64  // of the picture to be drawn next
 	skipped   atomic.Uint64 // ticks that found the compose task busy

@@ -317,6 +317,9 @@ func (s State) String() string {
 // ParticipantPatch changes the fields that are not nil.
 type ParticipantPatch struct {
 	Name *string
+	// Avatar is a PNG or JPEG file of the media directory that is shown while
+	// there is no camera; "" shows the initials.
+	Avatar *string
 	// Group is the program that the participant belongs to. A group begins with
 	// its first member and ends with its last.
 	Group *GroupID
@@ -340,6 +343,7 @@ type ParticipantPatch struct {
 type ParticipantInfo struct {
 	ID             ParticipantID
 	Identity, Name string
+	Avatar         string
 	Kind           string
 	Role           Role
 	State          State

@@ -45,7 +45,7 @@ func (r *Room) openGroup(group GroupID) error {
 	if len(r.programs) > maxGroups {
 		return ErrTooManyGroups
 	}
-	g, err := newProgram(r.cfg, r.room, group, r.frames, r.log)
+	g, err := newProgram(r.cfg, r.room, r.looks, group, r.frames, r.log)
 	if err != nil {
 		return err
 	}

@@ -125,20 +125,30 @@ func (r *Room) Play(ctx context.Context, req InputRequest) (InputInfo, error) {
 	return in.info(), nil
 }
 
-// open loads a file of the media directory.
-func (r *Room) open(name string) (*audio.File, error) {
+// openMedia opens a regular file of the media directory.
+func openMedia(media *os.Root, name string) (*os.File, error) {
 	// An os.Root: nothing outside can be named. Opening a pipe does not wait.
-	f, err := r.cfg.Media.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := media.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no file %q in the media directory", strings.ToValidUTF8(name, "?"))
 		}
 		return nil, fmt.Errorf("open %q: give a name in the media directory", strings.ToValidUTF8(name, "?"))
 	}
-	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
 		return nil, fmt.Errorf("%q is no regular file", strings.ToValidUTF8(name, "?"))
 	}
+	return f, nil
+}
+
+// open loads a file of the media directory.
+func (r *Room) open(name string) (*audio.File, error) {
+	f, err := openMedia(r.cfg.Media, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	dec, err := r.cfg.Codecs.AudioDecoder()
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"mixdown/codec"
-	"mixdown/mixer/layout"
 	"mixdown/mixer/video"
 )
 
@@ -78,17 +77,19 @@ type Participant struct {
 	// The control loop's own.
 	subscription *video.Subscription
 	view         viewing
-	layout       *layout.Spec // of his own canvas; nil: he watches the shared one
-	spoke        int64        // counts who had the floor: greater is later; 0 never
-	uplink       uplink       // what the client is asked to send, and since when
-	inMix        bool         // belongs in the snapshot
-	told         *facts       // those that an event was last about; nil before the first
-	counted      bool         // in the room's past; under Room.past's lock
+	style        *style            // of his own canvas; nil: he watches the shared one
+	face         *codec.VideoFrame // facts.avatar; nil is none
+	spoke        int64             // counts who had the floor: greater is later; 0 never
+	uplink       uplink            // what the client is asked to send, and since when
+	inMix        bool              // belongs in the snapshot
+	told         *facts            // those that an event was last about; nil before the first
+	counted      bool              // in the room's past; under Room.past's lock
 }
 
 // facts is what the control loop knows of a participant, as one immutable value.
 type facts struct {
 	name   string
+	avatar string // a file
 	state  State
 	group  GroupID
 	alsoTo []GroupID // never changed in place
@@ -130,7 +131,7 @@ func (p *Participant) ID() ParticipantID { return p.id }
 func (p *Participant) Info() ParticipantInfo {
 	f := p.facts.Load()
 	info := ParticipantInfo{
-		ID: p.id, Identity: p.identity, Name: f.name, Kind: p.kind, Role: p.role,
+		ID: p.id, Identity: p.identity, Name: f.name, Avatar: f.avatar, Kind: p.kind, Role: p.role,
 		State: f.state, Group: f.group, AlsoTo: f.alsoTo, Joined: p.joined, CSRC: p.csrc, Muted: f.muted, GainDB: f.gainDB,
 		NoLevelling: f.noLevelling, NoEchoGuard: f.noEchoGuard, Suppress: f.suppress, Echo: f.echo,
 		Limits: p.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,

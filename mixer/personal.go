@@ -41,10 +41,13 @@ func (r *Room) PersonalLayout(id ParticipantID) (LayoutInfo, error) {
 // cost. Exhausted/ErrTooManyCanvases; an [Overload].
 func (r *Room) SetPersonalLayout(ctx context.Context, id ParticipantID, spec *layout.Spec, dryRun bool) (LayoutInfo, error) {
 	const op = "participant.layout"
+	var looks *style
 	if spec != nil {
-		if err := spec.Validate(); err != nil {
-			return LayoutInfo{}, &Error{Op: op, Kind: Invalid, Room: r.Info().ID, Participant: id, Err: err}
+		own, err := newStyle(op, &r.cfg, r.Info().Canvas, *spec)
+		if err != nil {
+			return LayoutInfo{}, err
 		}
+		looks = &own
 	}
 	var info LayoutInfo
 	err := r.do(ctx, op, func() error {
@@ -59,12 +62,12 @@ func (r *Room) SetPersonalLayout(ctx context.Context, id ParticipantID, spec *la
 			info = r.tryLayout(p, spec)
 			return nil
 		}
-		if spec != nil && p.layout == nil {
+		if spec != nil && p.style == nil {
 			if err := r.admitCanvas(op, p); err != nil {
 				return err
 			}
 		}
-		p.layout = spec
+		p.style = looks
 		return nil
 	})
 	if err != nil || dryRun || spec == nil {
@@ -83,7 +86,7 @@ func (r *Room) tryLayout(p *Participant, spec *layout.Spec) LayoutInfo {
 	if spec == nil {
 		return LayoutInfo{Spec: shared.spec, Canvas: shared.size}
 	}
-	trial := &canvas{owner: p, size: shared.size, spec: *spec}
+	trial := &canvas{owner: p, size: shared.size, style: style{spec: *spec}}
 	info := LayoutInfo{Spec: *spec, Canvas: shared.size, Cost: LayoutCost{Encodes: 1, Cores: r.canvasPrice(p).Cores()}}
 	for _, v := range r.snap.Load().views {
 		if v.prog != g {
@@ -109,31 +112,31 @@ func (r *Room) personalCanvases() (n int) {
 	return n
 }
 
-// personalSpec is how p's own canvas in g is to look; ok is false when he is to
+// personalStyle is how p's own canvas in g is to look; ok is false when he is to
 // have none.
-func (g *program) personalSpec(p *Participant) (spec layout.Spec, ok bool) {
+func (g *program) personalStyle(p *Participant) (looks style, ok bool) {
 	f := p.facts.Load()
-	shared := g.shared().spec
+	shared := g.shared().style
 	switch {
 	case !p.inMix || f.group != g.group || p.subscription == nil:
-		return spec, false
-	case p.layout != nil:
-		return *p.layout, true
+		return looks, false
+	case p.style != nil:
+		return *p.style, true
 	}
 	// Everybody sees the others: a picture each, for those who are in it.
-	return shared, shared.HideSelf && p.source != nil && f.sends.Camera
+	return shared, shared.spec.HideSelf && p.source != nil && f.sends.Camera
 }
 
 // provideCanvases makes canvases for those who want their own, and ends those
 // that nobody wants. Control loop only.
 func (r *Room) provideCanvases(g *program) {
 	for _, c := range g.canvases[1:] {
-		if _, wanted := g.personalSpec(c.owner); !wanted || !slices.Contains(r.participants, c.owner) {
+		if _, wanted := g.personalStyle(c.owner); !wanted || !slices.Contains(r.participants, c.owner) {
 			r.retire(g, c)
 		}
 	}
 	for _, p := range r.participants {
-		spec, wanted := g.personalSpec(p)
+		looks, wanted := g.personalStyle(p)
 		if !wanted {
 			continue
 		}
@@ -150,7 +153,7 @@ func (r *Room) provideCanvases(g *program) {
 			g.canvases = append(slices.Clone(g.canvases), own)
 			r.rewatch(p)
 		}
-		own.spec = spec
+		own.style = looks
 	}
 }
 

@@ -37,7 +37,7 @@ type program struct {
 	}
 }
 
-func newProgram(cfg Config, rc RoomConfig, group GroupID, frames *codec.VideoPool, log *slog.Logger) (*program, error) {
+func newProgram(cfg Config, rc RoomConfig, looks style, group GroupID, frames *codec.VideoPool, log *slog.Logger) (*program, error) {
 	g := &program{log: log, group: group}
 	if group != "" {
 		g.log = log.With("group", group)
@@ -46,7 +46,7 @@ func newProgram(cfg Config, rc RoomConfig, group GroupID, frames *codec.VideoPoo
 	if err != nil {
 		return nil, err
 	}
-	shared.spec = rc.Layout
+	shared.style = looks
 	g.canvases = []*canvas{shared}
 	// Last, because it owns C memory from the start.
 	g.mix, err = audio.NewMix(audio.MixConfig{NewEncoder: cfg.Codecs.AudioEncoder, Classes: audioClasses})

@@ -58,6 +58,7 @@ type Room struct {
 
 	// The control loop's own, from here on.
 	room         RoomConfig
+	looks        style          // of the main program, and of groups that begin
 	participants []*Participant // in the order of joining
 	recording    *recording
 	tidings      tidings
@@ -121,7 +122,10 @@ func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration
 	cfg.passing = passing{r.epoch, r.wake}
 	r.cfg = cfg
 	var err error
-	if r.main, err = newProgram(cfg, rc, "", r.frames, r.log); err != nil {
+	if r.looks, err = newStyle("room.create", &cfg, rc.Canvas, rc.Layout); err != nil {
+		return nil, err
+	}
+	if r.main, err = newProgram(cfg, rc, r.looks, "", r.frames, r.log); err != nil {
 		return nil, &Error{Op: "room.create", Kind: Internal, Room: rc.ID, Err: err}
 	}
 	r.programs = []*program{r.main}

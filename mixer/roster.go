@@ -168,6 +168,15 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 	if g := patch.AlsoTo; g != nil && len(*g) > maxGroups {
 		return ParticipantInfo{}, bad("/alsoTo", "%d groups: want at most %d", len(*g), maxGroups)
 	}
+	var face *codec.VideoFrame
+	if patch.Avatar != nil && *patch.Avatar != "" {
+		var err error
+		if face, err = loadStill(r.cfg.Media, *patch.Avatar, avatarSide, avatarSide); errors.Is(err, ErrNoMedia) {
+			return ParticipantInfo{}, &Error{Op: op, Kind: Unavailable, Participant: id, Err: err}
+		} else if err != nil {
+			return ParticipantInfo{}, bad("/avatar", "%w", err)
+		}
+	}
 	var info ParticipantInfo
 	err := r.do(ctx, op, func() error {
 		p, err := r.find(op, id)
@@ -200,11 +209,15 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 			r.move(p, *patch.Group)
 		}
 		// Nothing can fail from here on: a patch is carried out whole or not at all.
+		if patch.Avatar != nil {
+			p.face = face
+		}
 		p.change(func(f *facts) {
 			if patch.AlsoTo != nil {
 				f.alsoTo = slices.Clone(*patch.AlsoTo)
 			}
 			set(&f.name, patch.Name)
+			set(&f.avatar, patch.Avatar)
 			set(&f.muted, patch.Muted)
 			set(&f.gainDB, patch.GainDB)
 			set(&f.noLevelling, patch.NoLevelling)

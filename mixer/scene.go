@@ -68,10 +68,11 @@ func (r *Room) GroupLayout(group GroupID) (LayoutInfo, error) {
 // group; an [Overload] where everybody would get a canvas of his own.
 func (r *Room) SetLayout(ctx context.Context, group GroupID, spec layout.Spec) (LayoutInfo, error) {
 	const op = "layout.set"
-	if err := spec.Validate(); err != nil {
-		return LayoutInfo{}, &Error{Op: op, Kind: Invalid, Room: r.Info().ID, Err: err}
+	looks, err := newStyle(op, &r.cfg, r.Info().Canvas, spec)
+	if err != nil {
+		return LayoutInfo{}, err
 	}
-	err := r.do(ctx, op, func() error {
+	err = r.do(ctx, op, func() error {
 		i := slices.IndexFunc(r.programs, func(g *program) bool { return g.group == group })
 		if i < 0 {
 			return &Error{Op: op, Kind: NotFound, Room: r.room.ID, Err: ErrNoGroup}
@@ -79,9 +80,9 @@ func (r *Room) SetLayout(ctx context.Context, group GroupID, spec layout.Spec) (
 		if err := r.admitOthers(op, r.programs[i], &spec); err != nil {
 			return err
 		}
-		r.programs[i].shared().spec = spec
+		r.programs[i].shared().style = looks
 		if group == "" {
-			r.room.Layout = spec
+			r.room.Layout, r.looks = spec, looks
 		}
 		return nil
 	})
@@ -204,7 +205,10 @@ func (v *view) tile(c *canvas, placed layout.Placed, item *shownItem) video.Tile
 	f := item.p.facts.Load()
 	tile := video.Tile{
 		Rect: placed.Rect, Fill: placed.Fill, Name: f.name, NoLabel: c.spec.NoLabels, ID: item.ID,
-		Screen: item.Screen,
+		Screen: item.Screen, NoMarks: c.spec.NoMarks,
+	}
+	if !item.Screen {
+		tile.Avatar = item.p.face
 	}
 	if item.Video && !item.rests {
 		tile.Source = item.p.source.pictures[item.source]
