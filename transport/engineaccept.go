@@ -236,12 +236,14 @@ func (p *Peer) setup() error {
 		case l.send && l.kind == kindAudio:
 			cfg.AudioSSRC, cfg.AudioPT, cfg.CSRCLevelID = p.out.audio.ssrc, l.pt, l.ext.csrcLevel
 			cfg.AllAudio = l.sound.noDTX
+			cfg.AudioTWCC = l.numbersID()
 			p.out.audioSSRC = cfg.AudioSSRC
 			if cfg.AudioSSRC == 0 {
 				return errors.New("pion did not bind the audio track")
 			}
 		case l.send && l.kind == kindVideo:
 			cfg.VideoSSRC, cfg.VideoPT = p.out.video.ssrc, l.pt
+			cfg.VideoTWCC = l.numbersID()
 			p.out.videoSSRC = cfg.VideoSSRC
 			if p.out.video.rtx != 0 {
 				cfg.RTXSSRC, cfg.RTXPT = p.out.video.rtx, l.rtxPT

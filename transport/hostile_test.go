@@ -277,7 +277,7 @@ func TestOutboundAllocations(t *testing.T) {
 	defer p.in.close()
 	defer p.out.close()
 	p.out.audio, p.out.video = &outTrack{writer: nowhere{}}, &outTrack{writer: nowhere{}}
-	p.out.pacer.setTarget(1_000_000_000)
+	p.out.pacer.setTarget(1_000_000_000, 0)
 	p.connected.Store(true)
 	a, v := audioFrame(0), videoFrame(0, true, 6000)
 	defer a.Release()

@@ -63,6 +63,9 @@ type pacerConfig struct {
 	RTXPT   uint8
 	// AllAudio sends silence too that is marked as not needed.
 	AllAudio bool
+	// AudioTWCC and VideoTWCC are the ids of the transport-wide sequence number;
+	// 0 is none.
+	AudioTWCC, VideoTWCC uint8
 	// CSRCLevelID is the id of the RFC 6465 header extension; 0 is none.
 	CSRCLevelID uint8
 	// TargetBps of the video; defaults to 1.5 Mb/s.
@@ -89,11 +92,15 @@ type pacerStats struct {
 	NACKUnknown                               uint64 // not, or no longer, in the history
 	NACKSpaced                                uint64 // repaired less than a round trip ago
 	NACKOverBudget                            uint64 // repairs that the budget forbade, or the queue was full
+	ProbePackets                              uint64 // old packets and padding, to see what the path carries
+	Collapses                                 uint64 // times that the path carried much less all at once
 }
 
 // A pacer decides what is sent next to one client: sound at once, then
-// repairs, then video at a bounded rate. It numbers what it sends, and keeps
-// it for repairs.
+// repairs, then video at a bounded rate, then probes of the path. It numbers
+// what it sends, and keeps it for repairs. What the path carries its estimator
+// says (see pacerpath.go): while as much is on its way as the path may hold, only
+// sound is sent.
 //
 // Queues and their bounds: sound 8 frames (the oldest goes), repairs 128 (the
 // newest is refused), video 250 ms of draining, 64 frames or 1 MiB (discardable
@@ -131,6 +138,8 @@ type pacer struct {
 	paid    time.Duration // when repair was brought up to date
 	rtt     time.Duration
 	started bool // filled and paid are set
+
+	path pacedPath
 
 	stream   codec.StreamID // taken last
 	previous codec.StreamID // switched away from
@@ -173,14 +182,15 @@ func newPacer(cfg pacerConfig) *pacer {
 		pictureID: uint16(random.Uint32()) & 0x7fff, tl0: uint8(random.Uint32()),
 	}
 	p.rtxSeq = uint16(random.Uint32() >> 17)
-	p.setTarget(cfg.TargetBps)
+	p.path = newPacedPath(&p.cfg)
+	p.setTarget(cfg.TargetBps, 0)
 	return p
 }
 
 // setTarget tells the bitrate of the video that is coming.
-func (p *pacer) setTarget(bps int) {
+func (p *pacer) setTarget(bps int, now time.Duration) {
 	p.cfg.TargetBps = bps
-	p.rate = max(float64(bps)*pacingFactor, pacingFloorBps) / 8
+	p.setRate(now)
 }
 
 // setRTT tells the round trip time.
@@ -251,6 +261,12 @@ func (p *pacer) unhold() {
 // it would only delay the new one. After the switch, frames of the old stream
 // are Dropped for switchHold.
 func (p *pacer) pushVideo(f *codec.EncodedFrame, now time.Duration) codec.Verdict {
+	if !p.drained(now) {
+		// A key frame now would only stand in a queue: none is asked for yet.
+		p.needKey = p.needKey || !f.Discardable
+		p.stats.VideoDropped++
+		return codec.Dropped
+	}
 	verdict := p.admit(f)
 	if verdict == codec.Sent {
 		verdict = p.makeRoom(f)
@@ -314,8 +330,12 @@ func (p *pacer) catchesUp(f *codec.EncodedFrame) bool {
 	return f.PTS > p.lastOwn
 }
 
-// makeRoom keeps the queue within its bounds.
+// makeRoom keeps the queue within its bounds. Frames that nothing references go
+// first, from half of the bound on.
 func (p *pacer) makeRoom(f *codec.EncodedFrame) codec.Verdict {
+	if f.Discardable && p.videoQ.len() > 0 && float64(p.queuedN+len(f.Data)) > p.rate*videoQueueMax.Seconds()/2 {
+		return codec.Dropped
+	}
 	if p.fits(f) {
 		return codec.Sent
 	}
@@ -399,7 +419,7 @@ func (p *pacer) refill(now time.Duration) {
 		return
 	}
 	if now > p.filled {
-		p.credit = min(p.credit+p.rate*(now-p.filled).Seconds(), burst)
+		p.credit = min(p.credit+p.fillRate()*(now-p.filled).Seconds(), burst)
 		p.filled = now
 	}
 	if now > p.paid {
@@ -413,6 +433,7 @@ func (p *pacer) refill(now time.Duration) {
 func (p *pacer) next(pkt *outPacket, now time.Duration) (ok bool, wait time.Duration) {
 	p.refill(now)
 	p.hist.expire(now)
+	p.tickPath(now)
 	if q, ok := p.audioQ.pop(); ok {
 		p.audio.write(pkt, q.frame, p.cfg.AudioSSRC, p.cfg.AudioPT, q.spurt)
 		q.frame.Release()
@@ -421,23 +442,32 @@ func (p *pacer) next(pkt *outPacket, now time.Duration) (ok bool, wait time.Dura
 		p.audioSent.Packets++
 		p.audioSent.Bytes += uint32(len(pkt.Payload))
 		// Sound does not wait for credit, but the path carries it too.
-		p.spend(pkt)
+		p.spend(pkt, p.cfg.AudioTWCC, now)
 		return true, 0
 	}
 	if p.repairQ.len() == 0 && p.videoQ.len() == 0 && p.video.frame == nil {
-		return false, -1
+		return p.nextProbe(pkt, now)
+	}
+	if p.path.est.congested(now) {
+		return false, congestedWait
 	}
 	if p.credit <= 0 {
-		return false, time.Duration((1-p.credit)/p.rate*float64(time.Second)) + time.Microsecond
+		if p.path.est.probe.state == probeIdle {
+			p.beginProbe(now)
+		}
+		return false, time.Duration((1-p.credit)/p.fillRate()*float64(time.Second)) + time.Microsecond
 	}
 	if p.nextRepair(pkt, now) || p.nextVideo(pkt, now) {
-		p.spend(pkt)
+		p.spend(pkt, p.cfg.VideoTWCC, now)
 		return true, 0
 	}
 	return false, -1
 }
 
-func (p *pacer) spend(pkt *outPacket) {
+// spend gives a packet its transport-wide number, where id is that extension's,
+// and counts it.
+func (p *pacer) spend(pkt *outPacket, id uint8, now time.Duration) {
+	p.path.number(pkt, id, now)
 	n := pkt.size()
 	p.credit -= float64(n)
 	p.stats.Bytes += uint64(n)

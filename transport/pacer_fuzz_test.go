@@ -45,7 +45,7 @@ func FuzzPacer(f *testing.F) {
 				p.nack([]uint16{seq - uint16(v), seq, uint16(v) * 257}, now)
 			case 5:
 				now += time.Duration(v) * ms
-				p.setTarget(v * 10_000)
+				p.setTarget(v*10_000, now)
 				p.setRTT(time.Duration(v) * ms)
 			case 6:
 				stream = codec.StreamID(v%3 + 1)

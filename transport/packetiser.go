@@ -69,7 +69,8 @@ type outPacket struct {
 	buf    [maxPayload]byte
 	csrc   [maxCSRC]uint32
 	levels [maxCSRC]byte
-	ext    [1]rtp.Extension
+	twcc   [2]byte
+	ext    [2]rtp.Extension
 }
 
 // packetKind tells packets apart in the order in which they are sent.
@@ -79,6 +80,7 @@ const (
 	audioPacket packetKind = iota
 	rtxPacket
 	videoDataPacket
+	probePacket
 )
 
 func (p *outPacket) reset(ssrc uint32, pt uint8, seq uint16, ts uint32) {
@@ -89,7 +91,9 @@ func (p *outPacket) reset(ssrc uint32, pt uint8, seq uint16, ts uint32) {
 }
 
 // size is the packet's bytes on the wire above UDP, without SRTP's tag.
-func (p *outPacket) size() int { return p.Header.MarshalSize() + len(p.Payload) }
+func (p *outPacket) size() int {
+	return p.Header.MarshalSize() + len(p.Payload) + int(p.Header.PaddingSize)
+}
 
 // sentCounts is what a sender report tells (RFC 3550 section 6.4.1); the
 // counters wrap.

@@ -51,8 +51,6 @@ type Peer struct {
 	// limits and wantKey are how the mixer's wishes reach the dispatcher.
 	limits  [codec.NumSources]atomic.Pointer[codec.UplinkTarget]
 	wantKey [codec.NumSources]atomic.Bool
-	// pace is what PaceVideo said, in bits/s.
-	pace struct{ now, next atomic.Int64 }
 }
 
 // peerCounters are written by several goroutines.
@@ -109,8 +107,13 @@ type PeerStats struct {
 	RTT          time.Duration
 	LossFraction float64
 	QueueDelay   time.Duration
-	// EstimateBps is the client's REMB; 0 is unknown.
+	// EstimateBps is what the path is believed to carry for the picture; 0 is
+	// unknown.
 	EstimateBps int
+	// ProbePackets counts packets that were sent only to see whether the path
+	// carries more, Collapses the times that it carried much less all at once, so
+	// that the queue of pictures was thrown away.
+	ProbePackets, Collapses uint64
 }
 
 // WriteAudio lends one packet of the mix. It never blocks; when eight wait
@@ -176,8 +179,11 @@ func (p *Peer) LimitUplink(s codec.SourceID, t codec.UplinkTarget) {
 // Feedback.EstimateBps. 0 says that there are no larger ones, or that they are
 // not wanted. It never blocks.
 func (p *Peer) PaceVideo(nowBps, nextBps int) {
-	p.pace.now.Store(int64(max(nowBps, 0)))
-	p.pace.next.Store(int64(max(nextBps, 0)))
+	p.out.mu.Lock()
+	if !p.out.closed {
+		p.out.pacer.setPace(max(nowBps, 0), max(nextBps, 0), codec.Now())
+	}
+	p.out.mu.Unlock()
 }
 
 // Close ends the peer and waits until Handler.PeerClosed has returned; twice
@@ -219,6 +225,7 @@ func (p *Peer) Stats() PeerStats {
 	}
 	if out := c.outboundSnapshot.Load(); out != nil {
 		s.Retransmitted, s.AudioSilent = out.RepairPackets, out.AudioSilent
+		s.ProbePackets, s.Collapses = out.ProbePackets, out.Collapses
 		s.AudioDropped, s.VideoDropped = out.AudioDropped, out.VideoDropped+out.VideoFlushed
 	}
 	return s

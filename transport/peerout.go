@@ -77,10 +77,19 @@ func (t *outTrack) Kind() webrtc.RTPCodecType { return t.kind }
 func (p *Peer) send() time.Duration {
 	pkt := &p.out.packet
 	for {
+		now := codec.Now()
+		var fb codec.Feedback
+		var tell bool
 		p.out.mu.Lock()
-		ok, wait := p.out.pacer.next(pkt, codec.Now())
+		ok, wait := p.out.pacer.next(pkt, now)
+		if !ok && !p.out.closed {
+			fb, tell = p.out.pacer.news(now)
+		}
 		p.out.mu.Unlock()
 		if !ok {
+			if tell {
+				p.tellPath(fb)
+			}
 			if wait < 0 {
 				return time.Hour // a push wakes us
 			}
@@ -103,4 +112,12 @@ func (p *Peer) send() time.Duration {
 		p.counts.sentPackets.Add(1)
 		p.counts.sentBytes.Add(uint64(n))
 	}
+}
+
+// tellPath tells the Handler what changed of the path. The caller holds no lock
+// of out.
+func (p *Peer) tellPath(fb codec.Feedback) {
+	p.counts.estimateBps.Store(int64(fb.EstimateBps))
+	p.counts.queueDelay.Store(int64(fb.QueueDelay))
+	p.handler.Feedback(fb)
 }

@@ -51,6 +51,10 @@ type rtcpSink struct {
 
 // Write implements io.Writer. b is only valid during the call.
 func (s *rtcpSink) Write(b []byte) (int, error) {
+	if isTWCC(b) { // pion hands out the packets of a compound one by one
+		s.peer.takeTWCC(b)
+		return len(b), nil
+	}
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
 		s.peer.counts.malformed.Add(1)
@@ -99,9 +103,39 @@ func (p *Peer) takeRTCP(ssrc uint32, packets []rtcp.Packet) {
 			}
 		case *rtcp.ReceiverEstimatedMaximumBitrate:
 			if m.Bitrate >= 1000 && m.Bitrate < 1e10 {
-				p.counts.estimateBps.Store(int64(m.Bitrate))
+				p.takePath(func(out *pacer) { out.remb(float64(m.Bitrate), now) }, now)
 			}
 		}
+	}
+}
+
+// takeTWCC handles transport-wide feedback, which is most of what comes.
+func (p *Peer) takeTWCC(b []byte) {
+	now := codec.Now()
+	p.takePath(func(out *pacer) {
+		if !out.twcc(b, now) {
+			p.counts.malformed.Add(1)
+		}
+	}, now)
+}
+
+// takePath has the pacer learn something about the path, tells the Handler what
+// came of it, and has the dispatcher send what may go now.
+func (p *Peer) takePath(learn func(*pacer), now time.Duration) {
+	p.out.mu.Lock()
+	if p.out.closed {
+		p.out.mu.Unlock()
+		return
+	}
+	learn(p.out.pacer)
+	fb, tell := p.out.pacer.news(now)
+	waits := p.out.pacer.waits()
+	p.out.mu.Unlock()
+	if tell {
+		p.tellPath(fb)
+	}
+	if waits {
+		p.poke()
 	}
 }
 
@@ -148,6 +182,7 @@ func (p *Peer) takeReports(ssrc uint32, blocks []rtcp.ReceptionReport) {
 		if ssrc == p.out.videoSSRC || p.out.videoSSRC == 0 {
 			fb.Report, fb.LossFraction, fb.RTT = true, loss, path.RTT
 			fb.EstimateBps = int(p.counts.estimateBps.Load())
+			fb.Unprobed = p.out.video == nil || p.out.video.rtx == 0
 			fb.QueueDelay = time.Duration(p.counts.queueDelay.Load())
 		}
 		p.handler.Feedback(fb)
@@ -166,6 +201,13 @@ func (p *Peer) receiveReport(b *rtcp.ReceptionReport) bool {
 	if path.RTT > 0 {
 		p.out.pacer.setRTT(path.RTT)
 	}
+	switch {
+	case b.SSRC == p.out.videoSSRC:
+		p.out.pacer.report(path.VideoLoss, path.Trip, codec.Now())
+	case p.out.videoSSRC == 0:
+		p.out.pacer.report(path.AudioLoss, path.Trip, codec.Now())
+	}
+	p.counts.estimateBps.Store(int64(p.out.pacer.path.videoBps(codec.Now())))
 	return true
 }
 

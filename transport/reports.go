@@ -129,8 +129,9 @@ func (l *receptionLog) report(now time.Duration) (block rtcp.ReceptionReport, ok
 // A pathReport is what receiver reports say of the way to a client. The zero
 // value is ready.
 type pathReport struct {
-	// RTT is smoothed; 0 is unknown.
-	RTT time.Duration
+	// RTT is smoothed; 0 is unknown. Trip is what the last report said; 0 when it
+	// said nothing.
+	RTT, Trip time.Duration
 	// LossFraction of the last report about each, 0..1.
 	AudioLoss, VideoLoss float64
 	// Jitter in the client's measure.
@@ -154,6 +155,7 @@ func (r *pathReport) receive(p *pacer, block *rtcp.ReceptionReport, wall time.Ti
 		return false
 	}
 	r.Reports++
+	r.Trip = 0
 	if block.LastSenderReport == 0 {
 		return true
 	}
@@ -169,6 +171,7 @@ func (r *pathReport) receive(p *pacer, block *rtcp.ReceptionReport, wall time.Ti
 		rtt = 0
 	}
 	rtt = max(rtt, time.Millisecond/10)
+	r.Trip = rtt
 	if r.RTT == 0 {
 		r.RTT = rtt
 	} else {

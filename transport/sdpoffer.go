@@ -115,6 +115,15 @@ func (l *mediaLine) has(feedback string) bool {
 	return false
 }
 
+// numbersID is the id of the transport-wide sequence number in what is sent on the
+// line; 0 when the client does not want it, or would not tell what came.
+func (l *mediaLine) numbersID() uint8 {
+	if !l.has("transport-cc") {
+		return 0
+	}
+	return l.ext.twcc
+}
+
 // offerPlan is an offer, understood.
 type offerPlan struct {
 	lines                   []*mediaLine

@@ -45,7 +45,7 @@ func BenchmarkStageSend(b *testing.B) {
 	defer p.in.close()
 	defer p.out.close()
 	p.out.audio, p.out.video = &outTrack{writer: nowhere{}}, &outTrack{writer: nowhere{}}
-	p.out.pacer.setTarget(1_000_000_000)
+	p.out.pacer.setTarget(1_000_000_000, 0)
 	p.connected.Store(true)
 	a, v := audioFrame(0), videoFrame(0, true, 5500)
 	defer a.Release()
