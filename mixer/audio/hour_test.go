@@ -45,7 +45,7 @@ func newEar(t *testing.T) *ear {
 
 // hear takes a tick's packet, and what coder was given for it, and says whether
 // there is a break: 5 ms in which the difference is louder than -40 dBov, in
-// speech of -26 on the mean, and more than half as loud as what he would have
+// speech of -26 on the mean, and less than 10 dB below what he would have
 // heard. same says that the packet is the very one.
 func (e *ear) hear(packet []byte, coder *tap, switched bool) (broken, same bool) {
 	if switched {
@@ -80,7 +80,7 @@ func (e *ear) hear(packet []byte, coder *tap, switched bool) (broken, same bool)
 		for i := range error {
 			error[i] = int16(max(min(int(e.pcm[at+i])-int(e.would[at+i]), 32767), -32768))
 		}
-		broken = broken || Level(error[:]) < 40 && snr(e.would[at:at+window], e.pcm[at:at+window]) < 6
+		broken = broken || Level(error[:]) < 40 && snr(e.would[at:at+window], e.pcm[at:at+window]) < 10
 	}
 	return broken, bytes.Equal(packet, would)
 }
@@ -88,7 +88,7 @@ func (e *ear) hear(packet []byte, coder *tap, switched bool) (broken, same bool)
 // breaksBack counts breaks on the way back to the shared mix.
 func breaksBack(found []switched) (n int) {
 	for _, s := range found {
-		if !s.away && s.broken {
+		if !s.away && s.settled && s.broken {
 			n++
 		}
 	}
@@ -100,6 +100,7 @@ type switched struct {
 	tick         int
 	away         bool // from the shared mix
 	loud         bool // amid sound: what a coder without history lacks is the last 6.5 ms
+	settled      bool // long enough after the one before, so that the ear can tell
 	broken, same bool // what the ear says of it
 }
 
@@ -146,9 +147,7 @@ func conversation(t *testing.T, length time.Duration, cold bool) (heard []int16,
 		is := mem.Personal() != personal
 		if since++; is {
 			personal = !personal
-			if since > earSettle {
-				found = append(found, switched{i, personal, Level(e.before[codec.FrameSamples-opusDelay:]) <= 32, false, true})
-			}
+			found = append(found, switched{i, personal, Level(e.before[codec.FrameSamples-opusDelay:]) <= 32, since > earSettle, false, true})
 			since = 0
 		}
 		if broken, same := e.hear(mem.Frame().Data, coder, is); len(found) > 0 {
@@ -165,9 +164,8 @@ func voices(c audiotest.Click) bool { return c.DB < 15.5 }
 
 // Speech over links that lose and drift, and a listener who is switched to his
 // own mix and back all the time. As designed nothing clicks, neither that nor
-// the links, and leaving the shared mix changes not a bit; while every switch to
-// an encoder without history amid sound is told, nearly all break it, and nothing
-// else clicks.
+// the links, and leaving the shared mix changes not a bit; while of switches to an
+// encoder without history every one amid sound is flagged, and nothing else is.
 // MIXDOWN_LONG=1 makes it an hour.
 func TestSwitchesAreNotHeard(t *testing.T) {
 	length := simulated(2*time.Minute, time.Hour)
@@ -176,25 +174,22 @@ func TestSwitchesAreNotHeard(t *testing.T) {
 		t.Fatalf("%d switches in %v", len(found), length)
 	}
 	for _, s := range found {
-		if s.away && !s.same {
+		if s.away && s.settled && !s.same {
 			t.Errorf("tick %d: away from the shared mix with a difference", s.tick)
 		}
 	}
-	// The way back is taken after half a second though somebody speaks, and
-	// now and then two coders then choose differently: 36 of 1,800 in an hour.
-	back := breaksBack(found)
-	if back*40 > len(found)/2 {
+	if back := breaksBack(found); back > 0 {
 		t.Errorf("%d of %d ways back with a break", back, len(found)/2)
 	}
 	if clicks := slices.DeleteFunc(audiotest.Clicks(heard), voices); len(clicks) > 0 {
 		t.Errorf("clicks with the designed switch: %v", clicks)
 	}
-	t.Logf("%v: %d switches as designed, %d with a difference that does not click", length, len(found), back)
+	t.Logf("%v: %d switches as designed, none with a break", length, len(found))
 
 	heard, found = conversation(t, length, true)
 	planted, loud, broken := 0, 0, 0
 	for _, s := range found {
-		if !s.away {
+		if !s.away || !s.settled {
 			continue
 		}
 		planted++
@@ -217,9 +212,8 @@ func TestSwitchesAreNotHeard(t *testing.T) {
 			t.Errorf("a click at %v, where nothing was switched", c.At)
 		}
 	}
-	t.Logf("%v: %d cold switches, %d of them amid sound, all told by their packets; %d break it, %d click", length, planted, loud, broken, len(clicks))
-	// A few in a thousand are by luck as good as ours.
-	if loud < planted/5 || broken*100 < loud*98 {
-		t.Errorf("%d cold switches, %d amid sound, %d break it", planted, loud, broken)
+	t.Logf("%v: %d cold switches, %d of them amid sound; the ear flags %d of these, the click detector, which knows nothing of what was sent, %d", length, planted, loud, broken, len(clicks))
+	if loud < planted/5 || broken < loud {
+		t.Errorf("%d cold switches, %d amid sound, %d flagged", planted, loud, broken)
 	}
 }

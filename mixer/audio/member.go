@@ -42,6 +42,7 @@ type Member struct {
 	class, wantClass int
 	out              *output // his own mix, or nil when he hears the shared one
 	closedTicks      int     // ticks for which nothing of him was in the sum
+	quietTicks       int     // of those, the last in a row in which the others paused
 	idle             int     // ticks since the echo detector had something to do
 	detector         EchoDetector
 

@@ -232,7 +232,7 @@ func (m *Mix) Tick(pts, now time.Duration) error {
 			m.classes[i].live = false
 		}
 		for _, mem := range m.active {
-			m.toShared(mem, true)
+			m.toShared(mem, codec.Silence)
 		}
 		return m.changeClasses(codec.Silence)
 	}
@@ -252,7 +252,7 @@ func (m *Mix) code(pts time.Duration) error {
 	m.sent.add(&m.room.pcm, level)
 	errs.keep(m.changeClasses(level))
 	for _, mem := range m.active {
-		m.toShared(mem, level >= returnQuiet)
+		m.toShared(mem, level)
 		if mem.out == nil {
 			continue
 		}

@@ -11,15 +11,21 @@ const (
 	// maxPacketBytes is the longest Opus packet of one frame (RFC 6716
 	// section 3.4).
 	maxPacketBytes = 1275
-	// A listener whose voice is gone returns to the shared mix not before this
-	// many ticks: by then both encoders have heard the same for 60 ms.
-	returnTicks = 3
+	// A listener whose voice is gone returns to the shared mix in a pause of so
+	// many ticks. By then both encoders have heard the same for 100 ms, and what
+	// they make of the next word is the same: after a single quiet tick, as in
+	// the middle of a "t", it is not always.
+	returnTicks = 5
 	// returnQuiet is -50 dBFS, a full-scale sine being 0 dBFS = -3 dBov: below
 	// it a difference of states is not heard.
 	returnQuiet = 53
-	// returnTicksMax is 500 ms, after which the states agree but for coding
-	// noise whatever is being said.
-	returnTicksMax = 25
+	// returnSoon is 2 s, from when on less of a pause will do: one that is below
+	// returnLess, -43 dBFS.
+	returnSoon = 100
+	returnLess = 46
+	// returnLate is 10 s: there are no pauses, it is music, under which a
+	// difference of states is no more than coding noise.
+	returnLate = 500
 )
 
 // hearing is one way of hearing the mix: the limiter, and what it gave.
@@ -128,21 +134,36 @@ func (m *Mix) toPersonal(mem *Member) error {
 	return nil
 }
 
-// toShared takes a listener back when that cannot be heard. quiet says that
-// the shared mix of this tick is.
-func (m *Mix) toShared(mem *Member, quiet bool) {
+// toShared takes a listener back when that cannot be heard. level is that of the
+// shared mix in this tick.
+func (m *Mix) toShared(mem *Member, level uint8) {
 	switch {
 	case mem.out == nil:
 		return
 	case !mem.listening:
-	case mem.gate.state != GateClosed || mem.closedTicks < returnTicks:
+	case mem.gate.state != GateClosed:
+		mem.quietTicks = 0
 		return
-	case !quiet && mem.closedTicks < returnTicksMax:
+	case !mem.pauses(level):
 		return
 	}
+	mem.quietTicks = 0
 	m.recycle(mem.out)
 	mem.out = nil
 	m.stats.ToShared++
+}
+
+// pauses reports whether the member, whose voice is gone, may return to the
+// shared mix.
+func (mem *Member) pauses(level uint8) bool {
+	most := uint8(returnQuiet)
+	if mem.closedTicks >= returnSoon {
+		most = returnLess
+	}
+	if mem.quietTicks++; level < most {
+		mem.quietTicks = 0
+	}
+	return mem.quietTicks >= returnTicks || mem.closedTicks >= returnLate
 }
 
 // encode codes 20 ms. mem is who hears it, nil for a shared mix.

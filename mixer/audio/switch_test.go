@@ -187,7 +187,7 @@ func TestSwitchIsBitExact(t *testing.T) {
 
 // The switch as designed is not heard; one to an encoder without history is.
 func TestColdSwitchClicksAndOursDoesNot(t *testing.T) {
-	story := audiotest.Speech(4, 60*second)
+	story := audiotest.Speech(4, 80*second)
 	heard, left, back := listen(t, story, false)
 	if len(left) < 25 || len(back) < 25 {
 		t.Fatalf("%d switches away, %d back", len(left), len(back))
@@ -217,22 +217,24 @@ func TestColdSwitchClicksAndOursDoesNot(t *testing.T) {
 	}
 }
 
-// The way back is taken in a pause if there is one within half a second, and
-// never while his voice is in the sum.
+// The way back is taken in a pause, after two seconds in a lesser one, after ten
+// in any case, and never while his voice is in the sum.
 func TestReturnToShared(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		story []int16
+		gain  float64
 		after int // ticks after the fade
 	}{
-		{"quiet room", make([]int16, 4*second), returnTicks},
-		{"music", audiotest.Tone(440, 4000, 4*second), returnTicksMax},
+		{"quiet room", make([]int16, 4*second), 1, returnTicks},
+		{"music far away", audiotest.Tone(440, 4000, 12*second), 0.045, returnSoon + returnTicks - 1},
+		{"music", audiotest.Tone(440, 4000, 12*second), 1, returnLate},
 	} {
 		tb := newTable(t, 0)
-		tb.join(1, test.story)
+		tb.join(1, test.story).SetGain(test.gain)
 		mem := tb.join(2, audiotest.Tone(300, 6000, second))
 		closed, returned := -1, -1
-		for i := range 150 {
+		for i := range 580 {
 			tb.ticks(1)
 			if mem.Gate() != GateClosed && !mem.Personal() {
 				t.Fatalf("%s: tick %d: his voice is in the sum that he hears", test.name, i)
