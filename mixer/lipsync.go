@@ -30,11 +30,14 @@ const (
 	// syncSlew is how much the delay changes in a second: 2% faster or slower
 	// is not seen.
 	syncSlew = 20 * time.Millisecond
-	// syncBand is what is not worth a correction: nobody sees it, and it keeps
-	// the wobble of reports away from the pictures. A correction that has begun
-	// goes on to syncDone.
-	syncBand = 15 * time.Millisecond
-	syncDone = time.Millisecond
+	// syncBand is what is not worth such a correction: nobody sees it, and it
+	// keeps the wobble of reports away from the pictures. One that has begun goes
+	// on to syncDone. Within the band the delay creeps, which takes the mean of
+	// what wobbles: a picture that is to be shown at the tick next to its sound is
+	// half a frame off already, and there is not much to spare.
+	syncBand  = 15 * time.Millisecond
+	syncDone  = time.Millisecond
+	syncCreep = syncSlew / 10
 	// reportsAgree is by how much reports may differ; worse ones are believed
 	// after reportsDoubt, in which the slowest senders have sent two: it was no
 	// lie then, but a clock that was set. Until it is known nothing moves.
@@ -186,7 +189,7 @@ func (l *lipSync) seen(id codec.SourceID, f pictureSeen, now time.Duration) time
 	case p.clock.doubted || l.sound.doubted:
 		// What was right goes on to be.
 	default:
-		p.slew(aim, time.Duration(float64(syncSlew)*elapsed.Seconds()))
+		p.slew(aim, elapsed)
 	}
 	p.last = now
 	p.shift = min(max(p.shift, f.fastest), f.fastest+maxPictureDelay)
@@ -216,14 +219,16 @@ func (l *lipSync) wanted(p *pictureSync, f *pictureSeen, now time.Duration) (tim
 	return f.fastest + played.Played - played.Fastest + rest, byTransit
 }
 
-// slew moves the shift towards aim, by no more than step, unless it is near
-// enough.
-func (p *pictureSync) slew(aim, step time.Duration) {
+// slew moves the shift towards aim, by as much as that time allows.
+func (p *pictureSync) slew(aim, elapsed time.Duration) {
 	d := aim - p.shift
 	p.moving = d.Abs() > syncBand || p.moving && d.Abs() > syncDone
+	speed := syncCreep
 	if p.moving {
-		p.shift += min(max(d, -step), step)
+		speed = syncSlew
 	}
+	step := time.Duration(float64(speed) * elapsed.Seconds())
+	p.shift += min(max(d, -step), step)
 }
 
 // stateOf returns what is done about one picture.
