@@ -346,19 +346,20 @@ func TestPassthroughPTS(t *testing.T) {
 	x.c.Epoch = -10 * time.Second // the room is ten seconds old
 	k := x.pass()
 	x.src.SetDelay(100 * time.Millisecond)
+	const wait = time.Second / 30 / 2 // for a tick, were it drawn
 	// One that comes late is due when it was taken, as far as the fastest tell.
 	x.send(false, 0, 0, func(f *codec.EncodedFrame) {
 		f.PTS = 200 * time.Millisecond
 		f.Arrival = 250 * time.Millisecond
 	})
-	if got, want := k.last().PTS, 10*time.Second+300*time.Millisecond; got != want {
+	if got, want := k.last().PTS, 10*time.Second+300*time.Millisecond+wait; got != want {
 		t.Errorf("at %v, want %v", got, want)
 	}
 	x.src.SetDelay(time.Hour)
 	x.send(false, 0, 0, func(f *codec.EncodedFrame) {
 		f.PTS, f.Arrival = 300*time.Millisecond, 300*time.Millisecond
 	})
-	if got, want := k.last().PTS, 10*time.Second+300*time.Millisecond+passAhead; got != want {
+	if got, want := k.last().PTS, 10*time.Second+300*time.Millisecond+passAhead+wait; got != want {
 		t.Errorf("at %v, want %v", got, want)
 	}
 }

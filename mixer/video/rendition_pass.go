@@ -353,7 +353,9 @@ func (r *Rendition) passOn() {
 		out.Codec, out.Stream, out.Key = x.frame.Codec, x.stream, x.key
 		out.Temporal, out.LayerSync, out.Discardable = x.frame.Temporal, x.frame.LayerSync, x.frame.Discardable
 		out.Width, out.Height = x.width, x.height
-		out.PTS = x.due - r.c.Epoch
+		// Drawn, it would have waited for a tick: half of its interval, on average,
+		// which lip sync counts on.
+		out.PTS = x.due + r.interval/2 - r.c.Epoch
 		if e.started {
 			out.PTS = max(out.PTS, e.lastPTS+passStep)
 		}
