@@ -172,3 +172,40 @@ func TestTwoPassThrough(t *testing.T) {
 		}
 	}
 }
+
+// A recording takes what is passed through as long as its size is the canvas's,
+// and never has to begin another file because of it.
+func TestRecordingOfWhatIsPassed(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{
+		Canvas: layout.Canvas{Width: 640, Height: 360, FPS: 30},
+		Tiers:  []video.Tier{{Width: 640, Height: 360, FPS: 30}},
+		Layout: layout.Spec{Mode: layout.Single, NoLabels: true},
+	})
+	p, c := enter(t, r, "Ann")
+	if _, err := r.StartRecording(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	recorder := r.recording.recorder
+	stop := film(t, p, c, 640, 360, 80, 90, 240)
+	passes := func() bool { n, _, _, _ := passed(r); return n == 1 }
+	await(t, "what is of the canvas's size, passed through", passes)
+	written := recorder.Stats().VideoWritten
+	await(t, "half a second of it in the file", func() bool { return recorder.Stats().VideoWritten > written+15 })
+	stop()
+	// A smaller picture would do for viewers alone.
+	smaller := film(t, p, c, 480, 270, 80, 90, 240)
+	defer smaller()
+	await(t, "a smaller one, encoded", func() bool { return !passes() })
+	written = recorder.Stats().VideoWritten
+	await(t, "half a second of that in the file", func() bool { return recorder.Stats().VideoWritten > written+15 })
+	if passes() {
+		t.Error("a picture of another size is passed through to a recording")
+	}
+	if parts := recorder.Status().Parts; len(parts) != 1 {
+		t.Errorf("%d parts, want one: %+v", len(parts), parts)
+	}
+	if s := recorder.Stats(); s.Refused != 0 || s.VideoDropped != 0 {
+		t.Errorf("%+v", s)
+	}
+}
