@@ -280,7 +280,6 @@ func TestLabelsArriveLater(t *testing.T) {
 		if e != nil {
 			o, err := setter.render(e.key)
 			labeller.finished(e, o, err)
-			labeller.moved.Add(1)
 		}
 	}
 	if s := labeller.Stats(); s.Rendered != 1 {

@@ -143,8 +143,9 @@ func (l *Labeller) work() {
 				l.c.Log.Warn("cannot render a name", "err", err)
 			}
 			l.finished(next, overlay, err)
+		} else {
+			l.moved.Add(1) // the queue has
 		}
-		l.moved.Add(1)
 	}
 }
 
@@ -180,6 +181,7 @@ func (l *Labeller) finished(e *label, o *yuv.Overlay, err error) {
 		l.mu.stats.Failed++
 	}
 	e.overlay, e.ready = o, true
+	l.moved.Add(1)
 	l.mu.wake.Broadcast()
 	if !e.dropped {
 		l.mu.bytes += overlayBytes(o)
