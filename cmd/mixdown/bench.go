@@ -2,9 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -29,9 +28,14 @@ type benchRoomCmd struct {
 	Viewers      int           `default:"0" help:"How many join besides and only receive (${default})."`
 	Video        string        `placeholder:"WxH@FPS" help:"What each participant sends (640x360@30)."`
 	Canvas       string        `placeholder:"WxH@FPS" help:"What the room composes (1280x720@30)."`
+	Layout       string        `placeholder:"MODE[,WORD]..." help:"How the room arranges its picture: grid, speaker, single and so on, with hideSelf, noLabels, noBorder, noMarks, fill, limit=N behind it; or JSON as of /v1/rooms/{room}/layout (grid)."`
 	AudioOnly    bool          `help:"No pictures at all."`
+	PerViewer    bool          `help:"Measure the room with and without its viewers, in turns, and say what one costs; no latency and no floor."`
+	Still        bool          `help:"Have everybody send a picture that stands still, compare with moving ones in turns; no latency and no floor."`
+	Rounds       int           `default:"2" help:"How often --per-viewer and --still measure each of the two (${default})."`
 	Duration     time.Duration `default:"60s" help:"How long to measure (${default})."`
 	Warmup       time.Duration `default:"5s" help:"How long to wait before (${default})."`
+	Climb        time.Duration `default:"30s" help:"How long to wait before that until all who can are sent the largest size; 0s does not wait (${default})."`
 	Latency      time.Duration `default:"30s" help:"How long to measure the latency of sound afterwards, 0s for none; that of pictures then is not measured either (${default})."`
 	NoRecord     bool          `help:"Do not record meanwhile; the skew in the file is not measured then."`
 	SkewOnly     bool          `help:"Of these measure nothing but the skew, more often."`
@@ -52,7 +56,7 @@ func (c *benchRoomCmd) config() (bench.Config, error) {
 	}
 	cfg := bench.Config{
 		Participants: c.Participants, Talkers: c.Talkers, Viewers: c.Viewers, AudioOnly: c.AudioOnly,
-		Duration: c.Duration, Warmup: c.Warmup, Latency: c.Latency, NoRecording: c.NoRecord, SkewOnly: c.SkewOnly,
+		Still: c.Still, Duration: c.Duration, Warmup: c.Warmup, Climb: c.Climb, Latency: c.Latency, NoRecording: c.NoRecord, SkewOnly: c.SkewOnly,
 		Impair: spec, ImpairCount: c.ImpairCount, Seed: c.Seed, Clips: c.Clips, URL: c.Server, PID: c.PID,
 	}
 	if cfg.Video, err = pictureFlag("--video", c.Video); err != nil {
@@ -60,6 +64,12 @@ func (c *benchRoomCmd) config() (bench.Config, error) {
 	}
 	if cfg.Canvas, err = pictureFlag("--canvas", c.Canvas); err != nil {
 		return cfg, err
+	}
+	if cfg.Arrangement, err = bench.ParseArrangement(c.Layout); err != nil {
+		return cfg, fmt.Errorf("--layout: %w", err)
+	}
+	if c.PerViewer || c.Still {
+		cfg.Latency = 0
 	}
 	if c.Talkers < 0 {
 		cfg.Talkers = c.Participants
@@ -84,6 +94,14 @@ func pictureFlag(name, text string) (layout.Canvas, error) {
 
 // Validate is called by kong after parsing.
 func (c *benchRoomCmd) Validate() error {
+	switch {
+	case c.PerViewer && c.Still:
+		return errors.New("--per-viewer and --still: want one comparison at a time")
+	case c.PerViewer && c.Viewers == 0:
+		return errors.New("--per-viewer: want --viewers as well, 1 or more")
+	case c.Rounds < 1 || c.Rounds > 100:
+		return fmt.Errorf("--rounds %d: want 1..100", c.Rounds)
+	}
 	_, err := c.config()
 	return err
 }
@@ -94,14 +112,26 @@ func (c *benchRoomCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Executable, err = os.Executable(); err != nil {
+	if err := ownServer(&cfg, s, c.Quiet); err != nil {
 		return err
 	}
-	cfg.Log = s.Err
-	if c.Quiet {
-		cfg.Log = io.Discard
+	if c.PerViewer || c.Still {
+		return c.pair(ctx, cfg, s)
 	}
 	result, err := bench.Room(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return result.JSON(s.Out)
+	}
+	result.Table(s.Out)
+	return nil
+}
+
+// pair measures and prints a comparison.
+func (c *benchRoomCmd) pair(ctx context.Context, cfg bench.Config, s streams) error {
+	result, err := bench.Pair(ctx, bench.PairConfig{Room: cfg, Rounds: c.Rounds})
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type benchCapacityCmd struct {
 	Canvas      string        `placeholder:"SIZE" help:"What the room composes, as 1280x720@30."`
 	Duration    time.Duration `default:"30s" help:"How long to measure each room (${default})."`
 	Warmup      time.Duration `default:"5s" help:"How long to wait before (${default})."`
+	Climb       time.Duration `default:"20s" help:"How long to wait before that until all who can are sent the largest size; 0s does not wait (${default})."`
 	Latency     time.Duration `default:"10s" help:"How long to measure the latency of sound after that; 0s leaves latency out (${default})."`
 	MinFPS      float64       `name:"min-fps" default:"90" help:"Broken: fewer pictures than this percentage of the nominal rate (${default})."`
 	MaxGap      time.Duration `default:"100ms" help:"Broken: gaps in sound, p99.9 (${default})."`
@@ -41,7 +42,7 @@ type benchCapacityCmd struct {
 
 func (c *benchCapacityCmd) config() (cfg bench.CapacityConfig, err error) {
 	room := bench.Config{
-		AudioOnly: c.AudioOnly, Duration: c.Duration, Warmup: c.Warmup, Latency: c.Latency,
+		AudioOnly: c.AudioOnly, Duration: c.Duration, Warmup: c.Warmup, Climb: c.Climb, Latency: c.Latency,
 		Seed: c.Seed, Clips: c.Clips,
 	}
 	if room.Impair, err = transporttest.ParseSpec(c.Impair); err != nil {
@@ -126,6 +127,7 @@ func writeSVG(path string, r *bench.CapacityResult) error {
 type benchHeadlineCmd struct {
 	Duration   time.Duration `default:"60s" help:"How long to measure each room (${default})."`
 	Warmup     time.Duration `default:"5s" help:"How long to wait before (${default})."`
+	Climb      time.Duration `default:"30s" help:"How long to wait before that until all who can are sent the largest size; 0s does not wait (${default})."`
 	Latency    time.Duration `default:"20s" help:"How long to measure the latency of sound after that; 0s leaves latency out (${default})."`
 	Rounds     int           `default:"2" help:"How often to measure everything, in turns (${default})."`
 	CapacityTo int           `default:"128" help:"The largest room in the search for the limit; 0 leaves the search out (${default})."`
@@ -139,7 +141,7 @@ type benchHeadlineCmd struct {
 // Run measures what the README shows.
 func (c *benchHeadlineCmd) Run(ctx context.Context, s streams) error {
 	cfg := bench.HeadlineConfig{
-		Room:   bench.Config{Duration: c.Duration, Warmup: c.Warmup, Latency: c.Latency, Seed: 1, Clips: c.Clips},
+		Room:   bench.Config{Duration: c.Duration, Warmup: c.Warmup, Climb: c.Climb, Latency: c.Latency, Seed: 1, Clips: c.Clips},
 		Rounds: c.Rounds, CapacityTo: c.CapacityTo, Version: Version(), Commit: c.Commit, Now: time.Now(),
 	}
 	if cfg.Commit == "" {

@@ -92,6 +92,8 @@ var (
 	renditionErrors      = desc("rendition_errors_total", "Failures of the encoder, each of which costs a new one.", "tier")
 	renditionBytes       = desc("rendition_bytes_total", "Coded bytes.", "tier")
 	renditionTook        = desc("rendition_encode_seconds", "Seconds that scaling and encoding a picture took.", "tier")
+	renditionPassed      = desc("rendition_passed_total", "Pictures of a source that were sent on as they came, and not coded.", "tier")
+	renditionStill       = desc("rendition_still_total", "Pictures not coded because the canvas looked as before.", "tier")
 	renditionSubscribers = desc("rendition_subscribers", "Who takes it now.", "tier")
 )
 
@@ -136,6 +138,8 @@ func (r *tierStats) collect(ch chan<- prometheus.Metric, tier string) {
 	counter(renditionRateDropped, r.RateDropped)
 	counter(renditionErrors, r.Errors)
 	counter(renditionBytes, r.Bytes)
+	counter(renditionPassed, r.Passed)
+	counter(renditionStill, r.Still)
 	unasked := r.Keyframes
 	for i := range r.KeyframesFor {
 		reason := video.KeyReason(i).String()
@@ -162,6 +166,8 @@ func tiersByName(s *mixer.Stats) map[string]*tierStats {
 		sum.RateDropped += r.RateDropped
 		sum.Errors += r.Errors
 		sum.Bytes += r.Bytes
+		sum.Passed += r.Passed
+		sum.Still += r.Still
 		sum.EncodeTimes = sum.EncodeTimes.Add(r.EncodeTimes)
 		sum.Subscribers += r.Subscribers
 		for i := range sum.KeyRequests {

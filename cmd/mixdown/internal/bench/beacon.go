@@ -67,7 +67,8 @@ func (c *cast) makeBeeps() error {
 
 // marked is what one phase of a run gave that was looked at for markers.
 type marked struct {
-	where tiles
+	where tiles             // of the canvas that all share
+	own   map[*member]tiles // of those who have canvases of their own
 	// until is when the last marker was sent that could still be heard.
 	until    time.Duration
 	got      map[*member]received
@@ -120,7 +121,9 @@ func (c *cast) end(ctx context.Context, room roomURLs) (*marked, error) {
 		return r, nil
 	}
 	var err error
-	r.where, err = room.layout(ctx)
+	if r.where, err = room.layout(ctx); err == nil && room.personal {
+		r.own, err = room.layoutsOf(ctx, c.readers())
+	}
 	return r, err
 }
 
@@ -164,7 +167,11 @@ func (r *marked) views(source layout.Canvas, count *readings) (map[*member]map[s
 		if len(got.pictures) == 0 || len(names) == 0 {
 			continue
 		}
-		v, unread, err := numbers(got.pictures, r.where, names, source)
+		where, ok := r.own[reader]
+		if !ok {
+			where = r.where
+		}
+		v, unread, err := numbers(got.pictures, where, names, source)
 		if err != nil {
 			return nil, err
 		}

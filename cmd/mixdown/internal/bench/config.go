@@ -26,6 +26,16 @@ type Config struct {
 	Video layout.Canvas
 	// Canvas is what the room composes. Defaults to 1280x720@30.
 	Canvas layout.Canvas
+	// Arrangement is how the room arranges it; nil is a grid. A room that was
+	// named is left as it is.
+	Arrangement *Arrangement
+	// Still has everybody send one picture over and over, in as many frames a
+	// second as a moving one.
+	Still bool
+	// Climb is for how long is waited, when all have joined, until all who are not
+	// on poor links are sent the largest tier: they begin on a smaller one. 0 does
+	// not wait.
+	Climb time.Duration
 	// Duration is what is measured, after Warmup of the same.
 	Duration, Warmup time.Duration
 	// Latency is for how long the latency of sound is measured afterwards, in
@@ -50,6 +60,8 @@ type Config struct {
 	Executable string
 	URL        string
 	PID        int
+	// noFloor leaves out what the codecs need by themselves.
+	noFloor bool
 	// Log gets the server's log and what happens; it may be io.Discard.
 	Log io.Writer
 }
@@ -97,6 +109,9 @@ func (c *Config) Validate() error {
 	if c.Warmup < 0 || c.Warmup > maxDuration {
 		fault("warmup %v: want 0s..%v", c.Warmup, maxDuration)
 	}
+	if c.Climb < 0 || c.Climb > maxDuration {
+		fault("climb %v: want 0s..%v", c.Climb, maxDuration)
+	}
 	if c.Latency != 0 && (c.Latency < 2*time.Second || c.Latency > maxDuration) {
 		fault("latency %v: want 2s..%v, or 0s for none", c.Latency, maxDuration)
 	}
@@ -109,6 +124,12 @@ func (c *Config) Validate() error {
 	}
 	if err := d.Video.Validate(); err != nil {
 		fault("video %v: %w", c.Video, err)
+	}
+	if c.Still && (c.AudioOnly || c.Latency != 0) {
+		fault("still pictures show no numbers, and without pictures there is nothing to be still: leave latency and audio only out")
+	}
+	if c.AudioOnly && c.Arrangement != nil {
+		fault("audio only, and yet a layout is given: leave one of them out")
 	}
 	if c.AudioOnly && (c.Video != layout.Canvas{} || c.Canvas != layout.Canvas{}) {
 		fault("audio only, and yet a video or canvas is given: leave one of them out")

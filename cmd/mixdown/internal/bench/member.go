@@ -225,6 +225,9 @@ func (m *member) load(cfg Config, s *streams) error {
 				return err
 			}
 			m.video = newSender(c)
+			if cfg.Still {
+				m.video = newStillSender(c)
+			}
 		}
 	}
 	if m.talks {

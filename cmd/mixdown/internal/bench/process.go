@@ -172,6 +172,16 @@ func (s series) since(before series) series {
 	return d
 }
 
+// sum adds up a metric over all its labels.
+func (s series) sum(name string) (total float64) {
+	for series, v := range s {
+		if series == name || strings.HasPrefix(series, name+"{") {
+			total += v
+		}
+	}
+	return total
+}
+
 // quantile returns the upper bound of the bucket that the q-quantile of a
 // histogram falls into, in seconds; 0 for none.
 func (s series) quantile(name string, q float64) float64 {

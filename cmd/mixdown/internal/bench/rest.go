@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,6 +20,7 @@ type roomURLs struct {
 	api        string // the room as a resource
 	root       string // the server
 	given      bool   // the room was named, so it is its owner's
+	personal   bool   // participants have pictures of their own
 }
 
 // urlsOf takes a server, or a room's page on it.
@@ -49,17 +51,80 @@ func (r roomURLs) makeRoom(ctx context.Context, cfg Config) error {
 		FPS    int `json:"fps"`
 	}
 	body, err := json.Marshal(struct {
-		Canvas          canvas `json:"canvas"`
-		MaxParticipants int    `json:"maxParticipants"`
-	}{canvas(cfg.Canvas), max(50, cfg.Participants+cfg.Viewers+beaconCount+1)})
+		Canvas          canvas          `json:"canvas"`
+		Layout          json.RawMessage `json:"layout,omitempty"`
+		MaxParticipants int             `json:"maxParticipants"`
+	}{canvas(cfg.Canvas), cfg.Arrangement.json(), max(50, cfg.Participants+cfg.Viewers+beaconCount+1)})
 	if err != nil {
 		return err
 	}
 	return do(ctx, http.MethodPut, r.api, body, nil)
 }
 
-// layout asks what the canvas shows where.
-func (r roomURLs) layout(ctx context.Context) (tiles, error) {
+// layout asks what the shared canvas shows where.
+func (r roomURLs) layout(ctx context.Context) (tiles, error) { return r.layoutAt(ctx, r.api+"/layout") }
+
+// layoutsOf asks it of the canvases that some members have of their own; who has
+// none is not in the answer.
+func (r roomURLs) layoutsOf(ctx context.Context, members []*member) (map[*member]tiles, error) {
+	people, err := r.people(ctx)
+	if err != nil {
+		return nil, err
+	}
+	own := make(map[*member]tiles)
+	for _, m := range members {
+		for _, p := range people {
+			if m.role == viewer || p.Name != m.name() {
+				continue
+			}
+			t, err := r.layoutAt(ctx, r.api+"/participants/"+p.ID+"/layout")
+			if err == nil {
+				own[m] = t
+			} else if !errors.Is(err, errNotFound) {
+				return nil, err
+			}
+		}
+	}
+	return own, nil
+}
+
+// person is a participant by the server's account.
+type person struct {
+	ID, Name, Role string
+	Receive        struct{ Tier string }
+}
+
+// people lists who is in the room.
+func (r roomURLs) people(ctx context.Context) (all []person, err error) {
+	token := ""
+	for {
+		var page struct {
+			Items         []person
+			NextPageToken string
+		}
+		if err := do(ctx, http.MethodGet, r.api+"/participants?limit=1000&pageToken="+url.QueryEscape(token), nil, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Items...)
+		if token = page.NextPageToken; token == "" || len(page.Items) == 0 {
+			return all, nil
+		}
+	}
+}
+
+// topTier returns the largest tier at which the room's picture is sent.
+func (r roomURLs) topTier(ctx context.Context) (string, error) {
+	var room struct{ Tiers []string }
+	if err := do(ctx, http.MethodGet, r.api, nil, &room); err != nil {
+		return "", err
+	}
+	if len(room.Tiers) == 0 {
+		return "", fmt.Errorf("%s has no tiers", r.api)
+	}
+	return room.Tiers[0], nil
+}
+
+func (r roomURLs) layoutAt(ctx context.Context, url string) (tiles, error) {
 	var l struct {
 		Canvas struct {
 			Width, Height, FPS int
@@ -69,7 +134,7 @@ func (r roomURLs) layout(ctx context.Context) (tiles, error) {
 			X, Y, Width, Height int
 		}
 	}
-	if err := do(ctx, http.MethodGet, r.api+"/layout", nil, &l); err != nil {
+	if err := do(ctx, http.MethodGet, url, nil, &l); err != nil {
 		return tiles{}, err
 	}
 	t := tiles{canvas: layout.Canvas(l.Canvas), by: make(map[string]layout.Rect)}
@@ -79,13 +144,16 @@ func (r roomURLs) layout(ctx context.Context) (tiles, error) {
 		}
 	}
 	if t.canvas.Width <= 0 || t.canvas.Height <= 0 {
-		return tiles{}, fmt.Errorf("%s/layout has no canvas", r.api)
+		return tiles{}, fmt.Errorf("%s has no canvas", url)
 	}
 	return t, nil
 }
 
 // maxReply bounds what a server may answer, maxFile what of a file is looked at.
 const maxReply, maxFile = 4 << 20, 256 << 20
+
+// errNotFound is 404.
+var errNotFound = errors.New("not found")
 
 // do sends one request; what comes back goes to reply, as it is if that is a
 // *[]byte, unless it is nil.
@@ -110,6 +178,9 @@ func do(ctx context.Context, method, url string, body []byte, reply any) error {
 	text, err := io.ReadAll(io.LimitReader(res.Body, most))
 	if err != nil {
 		return err
+	}
+	if res.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%s %s: %w: %s", method, url, errNotFound, bytes.TrimSpace(text))
 	}
 	if res.StatusCode >= 300 {
 		return fmt.Errorf("%s %s: %s: %s", method, url, res.Status, bytes.TrimSpace(text))

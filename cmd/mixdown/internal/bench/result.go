@@ -23,6 +23,12 @@ type Result struct {
 	Canvas       string  `json:"canvas,omitempty"` // that the room composes
 	Seconds      float64 `json:"seconds"`
 	Impaired     int     `json:"impaired"`
+	// Layout is what was asked for, empty for a grid. Still says that all pictures
+	// stood still.
+	Layout string `json:"layout,omitempty"`
+	Still  bool   `json:"still,omitempty"`
+	// TopTier is nil when nobody waited for it.
+	TopTier *TopTier `json:"topTier,omitempty"`
 
 	ServerCores float64 `json:"serverCores"`
 	// CoresPerParticipant counts viewers as well.
@@ -143,6 +149,24 @@ type ServerView struct {
 	AudioEncodes           float64            `json:"audioEncodes"`
 	VideoEncodes           map[string]float64 `json:"videoEncodes"` // by tier
 	Keyframes              float64            `json:"keyframes"`
+	// Canvases were composed, Passed are pictures of a source that were sent on as
+	// they came, Rested those that were not coded because nothing had changed; all
+	// a second.
+	Canvases float64 `json:"canvases"`
+	Passed   float64 `json:"passed"`
+	Rested   float64 `json:"rested"`
+	// Cores of the rooms by what they were spent on; the network's are not in it.
+	Cores StageCores `json:"cores"`
+	// EncodeMsPerCanvas is the processor time of all encodes of a canvas.
+	EncodeMsPerCanvas float64 `json:"encodeMsPerCanvas"`
+}
+
+// StageCores is processor time by stage, seconds a second.
+type StageCores struct {
+	Decode  float64 `json:"decode"`
+	Compose float64 `json:"compose"`
+	Encode  float64 `json:"encode"`
+	Sound   float64 `json:"sound"`
 }
 
 // perClient is one client's figures over the measured time.
@@ -170,6 +194,7 @@ func evaluate(cfg Config, members []*member, w *witness, start, end snapshot) *R
 	r.CoresPerParticipant = r.ServerCores / float64(cfg.Participants+cfg.Viewers)
 	if !cfg.AudioOnly {
 		r.Video, r.Canvas = cfg.Video.String(), cfg.Canvas.String()
+		r.Layout, r.Still = cfg.Arrangement.text(), cfg.Still
 	}
 	var worst time.Duration
 	r.WitnessLate, worst = w.between(start.at, end.at)
@@ -287,16 +312,33 @@ func view(d series, seconds float64) *ServerView {
 		AudioDecodes:           d["mixdown_audio_decodes_total"] / seconds,
 		AudioEncodes:           d["mixdown_audio_encodes_total"] / seconds,
 		VideoEncodes:           make(map[string]float64),
+		Canvases:               d["mixdown_canvas_drawn_total"] / seconds,
+		Passed:                 d.sum("mixdown_rendition_passed_total") / seconds,
+		Rested:                 d.sum("mixdown_rendition_still_total") / seconds,
+	}
+	for stage, cores := range map[string]*float64{
+		"decode": &v.Cores.Decode, "compose": &v.Cores.Compose, "encode": &v.Cores.Encode, "sound": &v.Cores.Sound,
+	} {
+		*cores = d[`mixdown_cpu_seconds_total{stage="`+stage+`"}`] / seconds
+	}
+	if v.Canvases > 0 {
+		v.EncodeMsPerCanvas = v.Cores.Encode / v.Canvases * 1000
 	}
 	for name, n := range d {
 		if tier, ok := strings.CutPrefix(name, `mixdown_rendition_encoded_total{tier="`); ok && n > 0 {
 			v.VideoEncodes[strings.TrimSuffix(tier, `"}`)] = n / seconds
 		}
-		if strings.HasPrefix(name, "mixdown_rendition_keyframes_total") {
-			v.Keyframes += n
-		}
 	}
+	v.Keyframes = d.sum("mixdown_rendition_keyframes_total")
 	return v
+}
+
+// encodes is how many pictures were coded, of all tiers, a second.
+func (v *ServerView) encodes() (sum float64) {
+	for _, n := range v.VideoEncodes {
+		sum += n
+	}
+	return sum
 }
 
 // judgeSound fills in the own tones; it decodes, so it comes last.

@@ -33,17 +33,19 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	work, err := newFloorWork(cfg, all.participants())
-	if err != nil {
-		return nil, err
-	}
-	before, err := work.measure()
-	if err != nil {
-		return nil, err
-	}
-	paced, err := work.paced()
-	if err != nil {
-		return nil, err
+	work := &floorWork{}
+	var before, after Floor
+	var paced float64
+	if !cfg.noFloor {
+		if work, err = newFloorWork(cfg, all.participants()); err != nil {
+			return nil, err
+		}
+		if before, err = work.measure(); err != nil {
+			return nil, err
+		}
+		if paced, err = work.paced(); err != nil {
+			return nil, err
+		}
 	}
 	srv := &server{url: cfg.URL, pid: cfg.PID}
 	if cfg.URL == "" {
@@ -61,11 +63,13 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 	if err = errors.Join(err, srv.stop()); err != nil {
 		return nil, err
 	}
-	after, err := work.measure()
-	if err != nil {
-		return nil, err
+	if !cfg.noFloor {
+		if after, err = work.measure(); err != nil {
+			return nil, err
+		}
 	}
 	r := evaluate(cfg, all.members, &m.witness, m.start, m.end)
+	r.TopTier = m.top
 	r.FloorBefore, r.FloorAfter, r.Floor = before, after, before.mean(after)
 	r.PacedFloor = paced
 	if r.Floor.Total > 0 {
@@ -85,6 +89,7 @@ type measurement struct {
 	logf    func(string, ...any)
 	witness witness
 
+	top          *TopTier // nil when it was not waited for
 	start, end   snapshot
 	first, later *marked // the two phases; later is nil without Latency
 }
@@ -95,6 +100,7 @@ func (m *measurement) run(ctx context.Context) (err error) {
 	if m.room, err = urlsOf(m.srv.url); err != nil {
 		return err
 	}
+	m.room.personal = m.cfg.Arrangement.personal()
 	if err := m.room.makeRoom(ctx, m.cfg); err != nil {
 		return err
 	}
@@ -115,7 +121,13 @@ func (m *measurement) run(ctx context.Context) (err error) {
 	if err := m.join(ctx, m.cast.members); err != nil {
 		return err
 	}
-	m.logf("%d joined, warming up for %v", len(m.cast.members), m.cfg.Warmup)
+	m.logf("%d joined", len(m.cast.members))
+	if m.cfg.Climb > 0 && !m.cfg.AudioOnly {
+		if m.top, err = m.climb(ctx); err != nil {
+			return err
+		}
+	}
+	m.logf("warming up for %v", m.cfg.Warmup)
 	wg.Go(func() { m.witness.run(ctx) })
 	if err := wait(ctx, m.cfg.Warmup); err != nil {
 		return err
@@ -159,6 +171,10 @@ const joinTimeout = 20 * time.Second
 // load is the first phase: the room as it was ordered.
 func (m *measurement) load(ctx context.Context) error {
 	members := m.cast.members
+	before, err := m.top.count(ctx, m.room, m.cast.members)
+	if err != nil {
+		return err
+	}
 	m.logf("measuring for %v", m.cfg.Duration)
 	m.start = take(ctx, m.srv, members)
 	tail := min(m.cfg.Duration, tailSeconds*time.Second)
@@ -173,7 +189,13 @@ func (m *measurement) load(ctx context.Context) error {
 		return err
 	}
 	m.end = take(ctx, m.srv, members)
-	var err error
+	after, err := m.top.count(ctx, m.room, members)
+	if err != nil {
+		return err
+	}
+	if m.top != nil {
+		m.top.AtStart, m.top.AtEnd = before, after
+	}
 	if m.first, err = m.cast.end(ctx, m.room); err != nil {
 		return err
 	}

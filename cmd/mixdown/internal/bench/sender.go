@@ -18,6 +18,7 @@ type sender struct {
 		sync.Mutex
 		clip    *clip.Clip
 		next    int // unit of clip
+		again   int // the unit that comes after the last
 		last    int // the unit that Next returned
 		then    *clip.Clip
 		at      time.Duration // when then's turn is, on the process's clock
@@ -48,17 +49,24 @@ func newSender(c *clip.Clip) *sender {
 	return s
 }
 
+// newStillSender plays a clip whose last units stillTail can come again and again.
+func newStillSender(c *clip.Clip) *sender {
+	s := newSender(c)
+	s.mu.again = max(len(c.Units)-stillTail, 0)
+	return s
+}
+
 // Next implements [client.Source].
 func (s *sender) Next(context.Context) (clip.Unit, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := &s.mu
 	if m.then != nil && codec.Now() >= m.at {
-		m.clip, m.then, m.next = m.then, nil, 0
+		m.clip, m.then, m.next, m.again = m.then, nil, 0, 0
 		m.log = nil
 	}
 	if m.next >= len(m.clip.Units) {
-		m.next = 0
+		m.next = min(m.again, len(m.clip.Units)-1)
 	}
 	m.last = m.next
 	m.next++

@@ -66,6 +66,8 @@ func (s *streams) video(i int, numbered bool) (*clip.Clip, error) {
 		v.clip, v.err = clip.Load(filepath.Join(s.cfg.Clips, fmt.Sprintf("video-%02d.ivf", n)))
 		if v.err != nil {
 			v.err = fmt.Errorf("%w (make clips fetches them)", v.err)
+		} else if s.cfg.Still {
+			v.clip, v.err = still(v.clip, s.cfg.Video)
 		} else if numbered || s.cfg.Video != asFetched {
 			v.clip, v.err = remake(v.clip, s.cfg.Video, numbered)
 		}
@@ -111,6 +113,15 @@ func (s *streams) silence(steady bool) (*clip.Clip, error) {
 	return *c, nil
 }
 
+// encoding is how a participant's picture is coded.
+func encoding(to layout.Canvas) codec.VideoEncoderConfig {
+	share := float64(video.Tier{Width: to.Width, Height: to.Height, FPS: to.FPS}.DefaultBitrate()) /
+		float64(video.Tier{Width: asFetched.Width, Height: asFetched.Height, FPS: asFetched.FPS}.DefaultBitrate())
+	return codec.VideoEncoderConfig{
+		Width: to.Width, Height: to.Height, FPS: to.FPS, BitrateBps: int(math.Round(videoBitrateBps * share)),
+	}
+}
+
 // remake decodes a clip and codes it again at another size and rate, if so wanted
 // with its number on each picture: that of its unit. It takes about 2 ms of CPU for a
 // picture of 640x360.
@@ -120,25 +131,15 @@ func remake(c *clip.Clip, to layout.Canvas, numbered bool) (out *clip.Clip, err 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, dec.Close()) }()
-	share := float64(video.Tier{Width: to.Width, Height: to.Height, FPS: to.FPS}.DefaultBitrate()) /
-		float64(video.Tier{Width: asFetched.Width, Height: asFetched.Height, FPS: asFetched.FPS}.DefaultBitrate())
-	enc, err := vp8.NewEncoder(codec.VideoEncoderConfig{
-		Width: to.Width, Height: to.Height, FPS: to.FPS, BitrateBps: int(math.Round(videoBitrateBps * share)),
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, enc.Close()) }()
 	picture, err := codec.NewVideoPool(int64(codec.VideoFrameBytes(to.Width, to.Height))).Get(to.Width, to.Height)
 	if err != nil {
 		return nil, err
 	}
 	defer picture.Release()
-	out = &clip.Clip{Codec: codec.VP8, Width: to.Width, Height: to.Height}
 	step := time.Second / time.Duration(to.FPS)
 	var decoded time.Duration // media time up to which src is decoded
 	src := 0
-	for n := range min(int(c.Duration()/step), marker.Numbers) {
+	return film(to, min(int(c.Duration()/step), marker.Numbers), func(n, unit int) (*codec.VideoFrame, error) {
 		// The picture of this instant: some are left out, or come twice.
 		for ; src < len(c.Units) && (src == 0 || decoded <= time.Duration(n)*step); src++ {
 			if err := dec.Decode(c.Units[src].Data); err != nil {
@@ -146,17 +147,31 @@ func remake(c *clip.Clip, to layout.Canvas, numbered bool) (out *clip.Clip, err 
 			}
 			decoded += c.Units[src].Duration
 		}
-		if err := dec.Picture(picture); err != nil {
+		if err := dec.Picture(picture); err != nil || !numbered {
+			return picture, err
+		}
+		return picture, marker.DrawNumber(picture, unit)
+	})
+}
+
+// film codes n pictures; picture gets the number of each and that of the unit it
+// becomes. The two differ where rate control leaves one out: then the one before
+// lasts longer.
+func film(to layout.Canvas, n int, picture func(n, unit int) (*codec.VideoFrame, error)) (out *clip.Clip, err error) {
+	enc, err := vp8.NewEncoder(encoding(to))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, enc.Close()) }()
+	out = &clip.Clip{Codec: codec.VP8, Width: to.Width, Height: to.Height}
+	step := time.Second / time.Duration(to.FPS)
+	for i := range n {
+		p, err := picture(i, len(out.Units))
+		if err != nil {
 			return nil, err
 		}
-		if numbered {
-			if err := marker.DrawNumber(picture, len(out.Units)); err != nil {
-				return nil, err
-			}
-		}
-		f, err := enc.Encode(picture, time.Duration(n)*step, false)
+		f, err := enc.Encode(p, time.Duration(i)*step, false)
 		if errors.Is(err, codec.ErrDropped) && len(out.Units) > 0 {
-			// Time passes, nothing is sent: the picture before lasts longer.
 			out.Units[len(out.Units)-1].Duration += step
 			continue
 		}

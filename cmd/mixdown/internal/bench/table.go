@@ -22,13 +22,17 @@ func (r *Result) Table(w io.Writer) {
 	}
 	p("machine", "%s", r.Machine)
 	p("room", "%d participants, %d talking, %d viewers, %d on poor links, %.1f s; %s", r.Participants, r.Talkers, r.Viewers, r.Impaired, r.Seconds, r.pictures())
+	if t := r.TopTier; t != nil {
+		p("top tier", "%d of %d are sent %s when it begins, %d when it ends; %.1f s after the last had joined", t.AtStart, t.Clients, t.Tier, t.AtEnd, t.Seconds)
+	}
 	p("server", "%.3f cores, %.4f per participant; RSS %d MB, peak %d MB", r.ServerCores, r.CoresPerParticipant, r.RSSBytes>>20, r.PeakRSSBytes>>20)
-	p("floor", "%.3f cores (before %.3f, after %.3f): video decode %.3f, encode %.3f; audio decode %.3f, encode %.3f",
-		r.Floor.Total, r.FloorBefore.Total, r.FloorAfter.Total, r.Floor.VideoDecode, r.Floor.VideoEncode, r.Floor.AudioDecode, r.Floor.AudioEncode)
-	p("ratio", "%.2f x the floor; %.2f x the same work at a room's pace, %.3f cores", r.Ratio, r.PacedRatio, r.PacedFloor)
+	if r.Floor.Total > 0 {
+		r.floors(p)
+	}
 	if v := r.Server; v != nil {
-		p("per second", "video decodes %.0f, encodes %s; audio decodes %.0f, encodes %.0f; %.0f key frames in all",
-			v.VideoDecodes, byTier(v.VideoEncodes), v.AudioDecodes, v.AudioEncodes, v.Keyframes)
+		p("per second", "video decodes %.0f, encodes %s, %.0f left out as unchanged, %.0f passed through; %.1f canvases composed; audio decodes %.0f, encodes %.0f; %.0f key frames in all",
+			v.VideoDecodes, byTier(v.VideoEncodes), v.Rested, v.Passed, v.Canvases, v.AudioDecodes, v.AudioEncodes, v.Keyframes)
+		p("spent", "%.3f cores on decoding, %.3f composing, %.3f encoding (%.2f ms a canvas), %.3f sound", v.Cores.Decode, v.Cores.Compose, v.Cores.Encode, v.EncodeMsPerCanvas, v.Cores.Sound)
 		p("clocks", "audio tick late p99 <= %.1f ms, video tick %.1f ms; pool %.0f%% busy, queue p99 <= %.1f ms",
 			v.AudioTickLatenessP99Ms, v.VideoTickLatenessP99Ms, v.PoolBusy*100, v.PoolQueueDelayP99Ms)
 	}
@@ -47,11 +51,29 @@ func (r *Result) Table(w io.Writer) {
 	p("clients", "%.3f cores; the machine was late %d times, by %.1f ms at most", r.ClientCores, r.WitnessLate, r.WitnessWorstMs)
 }
 
+// floors says what the codecs need.
+func (r *Result) floors(p func(name, format string, args ...any)) {
+	of := ""
+	if r.Layout != "" {
+		of = "of a grid: "
+	}
+	p("floor", "%s%.3f cores (before %.3f, after %.3f): video decode %.3f, encode %.3f; audio decode %.3f, encode %.3f",
+		of, r.Floor.Total, r.FloorBefore.Total, r.FloorAfter.Total, r.Floor.VideoDecode, r.Floor.VideoEncode, r.Floor.AudioDecode, r.Floor.AudioEncode)
+	p("ratio", "%.2f x the floor; %.2f x the same work at a room's pace, %.3f cores", r.Ratio, r.PacedRatio, r.PacedFloor)
+}
+
 func (r *Result) pictures() string {
 	if r.AudioOnly {
 		return "no pictures"
 	}
-	return r.Video + " sent, " + r.Canvas + " composed"
+	text := r.Video + " sent, " + r.Canvas + " composed"
+	if r.Still {
+		text += ", everything still"
+	}
+	if r.Layout != "" {
+		text += ", layout " + r.Layout
+	}
+	return text
 }
 
 func (r *Result) latencies(p func(name, format string, args ...any)) {
