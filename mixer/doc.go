@@ -37,7 +37,16 @@
 // all decoding, scaling, drawing and encoding happens on the pool's niced
 // threads, the earliest deadline first. A stage that is still busy is skipped
 // and counted, never waited for, so nothing queues up and delay cannot grow.
-// A rendition that nobody subscribes to does not run.
+// A rendition that nobody subscribes to does not run. A canvas that looks as it
+// did a tick ago is coded until it is sharp, and then once a second; one that
+// nobody watches is not drawn, and what only it shows is not decoded.
+//
+// Where one bare tile fills a canvas and what its sender sends suits the tier,
+// the sender's coded frames are the rendition: they go from the video.Source
+// to the Sinks, on the room's time line, and nothing is decoded, drawn or coded.
+// Key frame wishes then go to the sender. The control loop decides; the encoder
+// goes on until the sender's next key frame, and the sender's frames until the
+// canvas shows them, so that nobody sees the change.
 //
 // Which rendition a client is sent, a policy of its own decides: the middle one
 // to begin with, a larger one when the client's connection believes that the

@@ -29,6 +29,7 @@ type program struct {
 	// canvases are the shared one and then personal ones, in no order; the
 	// control loop's own; replaced, never changed.
 	canvases []*canvas
+	common   *canvas // canvases[0], which never changes: any goroutine may ask
 	counted  bool // in the room's past; under Room.past's lock
 
 	mu struct {
@@ -47,14 +48,14 @@ func newProgram(cfg Config, rc RoomConfig, looks style, group GroupID, frames *c
 		return nil, err
 	}
 	shared.style = looks
-	g.canvases = []*canvas{shared}
+	g.canvases, g.common = []*canvas{shared}, shared
 	// Last, because it owns C memory from the start.
 	g.mix, err = audio.NewMix(audio.MixConfig{NewEncoder: cfg.Codecs.AudioEncoder, Classes: audioClasses})
 	return g, err
 }
 
 // shared is the canvas of all who have none of their own.
-func (g *program) shared() *canvas { return g.canvases[0] }
+func (g *program) shared() *canvas { return g.common }
 
 // canvasOf is the canvas that p watches in this program.
 func (g *program) canvasOf(p *Participant) *canvas {

@@ -13,6 +13,11 @@
 // at one [Tier] and lends the result to its subscribers. A [Labeller] renders
 // text, slowly and elsewhere.
 //
+// A Rendition does not code each canvas: see [stillness]. And where one Source is
+// all that its viewers would see, it need not code any ([PassRule]):
+//
+//	EncodedFrame -> Source -> tap -> Rendition -> every VideoSink
+//
 // # Who runs what
 //
 // Nothing here has a clock or a loop of its own, except the Labeller's one
