@@ -44,6 +44,7 @@ func (s *Stats) add(o Stats) {
 	s.Canvas.Tiles += o.Canvas.Tiles
 	s.Canvas.Scaled += o.Canvas.Scaled
 	s.Canvas.Busy += o.Canvas.Busy
+	s.Canvas.NoMemory += o.Canvas.NoMemory
 	s.Canvas.Time += o.Canvas.Time
 	s.Composing = s.Composing.Add(o.Composing)
 	s.Adapt.add(o.Adapt)
