@@ -83,6 +83,12 @@
 // share one time line exactly. Up to five late ticks are made up for; beyond
 // that the clock jumps, and the jump is counted. An empty room has no ticks.
 //
+// Sound is never late for a picture, pictures wait for their sound: each source
+// has a delay, up to 300 ms, that follows what its playout does to its sound. The
+// sender's reports tell what was taken at the same instant; who sends none is
+// taken to have sent both equally fast. It changes by 20 ms a second at most.
+// Pictures wait decoded, and are shown at the pace at which they were taken.
+//
 // # Who runs what
 //
 //	goroutine            owns                               ends when
