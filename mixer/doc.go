@@ -97,6 +97,7 @@
 //	Room.videoLoop       its pace, nothing else             Room.run says so
 //	worker pool          decoders, compositor, encoders:    the pool's owner says so,
 //	                     each inside a task of its own      after the Manager is closed
+//	Governor             what it measures, the ladder       Manager.Run says so
 //	one per leaver       closing a connection and its       all of it is closed
 //	                     decoders
 //
@@ -120,6 +121,17 @@
 // exactly what follows it. Queues are bounded: who does not read is dropped, and
 // goes on with [Room.Resume] where he was, as long as the hub's ring reaches
 // back. No audio or video tick ever raises one.
+//
+// # Overload
+//
+// The [Governor] sees that the process does not take on more than it can, sound
+// first. Joins, and canvases beside the shared ones, are admitted against a
+// budget of processor time, at a price made of what work has cost in this very
+// process; what would take it over 80% is refused with an [Overload]. When
+// pictures wait for the pool all the same, or audio ticks come late, it climbs
+// a ladder: faster encoding, half the rate, no top tier, placeholders for those
+// who have not spoken lately; and step by step back when there is calm. Rooms
+// carry its [Level] out in their control loops, never in a tick.
 //
 // # Faults
 //

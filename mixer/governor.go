@@ -255,7 +255,7 @@ func (g *Governor) look(p *pressure) (changed bool) {
 	g.level.Store(uint32(level))
 	if changed {
 		g.log.Warn("overload: "+level.String(), "was", was.String(), "reason", why.String(),
-			"waited", p.waited, "late", math.Round(p.late*100)/100, "soundLate", p.soundLate,
+			"waited", p.waited, "late", p.late, "soundLate", p.soundLate,
 			"usedCores", math.Round(g.mu.used*100)/100, "budget", math.Round(g.mu.budget.now*100)/100)
 	}
 	return changed

@@ -81,12 +81,11 @@ type pressure struct {
 	// used is what the process has used, working what its pool's threads have
 	// spent in tasks, put aside by the kernel or not: both in cores.
 	used, working float64
-	// waited is what nine of ten tasks waited at most before they ran, late the
-	// share that ended past their deadlines, stuck that none ran although some
-	// wait.
-	waited time.Duration
-	late   float64
-	stuck  bool
+	// waited is what nine of ten tasks waited at most before they ran, late by
+	// how much they ended past their deadlines, stuck that none ran although
+	// some wait.
+	waited, late time.Duration
+	stuck        bool
 	// soundLate is by how much 19 of 20 audio ticks were late at most,
 	// soundSkipped the share that the clock jumped over.
 	soundLate    time.Duration
@@ -102,11 +101,11 @@ func (l *load) since(earlier *load) pressure {
 	seconds := p.passed.Seconds()
 	p.used = max(0, (l.cpu-earlier.cpu).Seconds()/seconds)
 	p.working = max(0, (l.pool.Busy-earlier.pool.Busy).Seconds()/seconds)
-	if ran := l.pool.Executed - earlier.pool.Executed; ran > 0 {
-		delay := l.pool.QueueDelay.Sub(earlier.pool.QueueDelay)
-		p.waited = delay.Quantile(0.9)
-		p.late = float64(l.pool.Late-earlier.pool.Late) / float64(ran)
-	} else {
+	switch ran := l.pool.Executed - earlier.pool.Executed; {
+	case ran >= fewTasks:
+		delay, late := l.pool.QueueDelay.Sub(earlier.pool.QueueDelay), l.pool.Lateness.Sub(earlier.pool.Lateness)
+		p.waited, p.late = delay.Quantile(0.9), late.Quantile(0.9)
+	case ran == 0:
 		p.stuck = l.pool.Queued > 0 && earlier.pool.Queued > 0
 	}
 	lateness := l.sound.Lateness.Sub(earlier.sound.Lateness)
@@ -123,21 +122,24 @@ func (l *load) since(earlier *load) pressure {
 const (
 	// Audio ticks of a server at 86% of two cores come 3 to 7 ms late (p99),
 	// as measured; beyond 20 ms they come in twos, and clients begin to stretch.
-	soundTooLate, soundInTime = 20 * time.Millisecond, 10 * time.Millisecond
+	soundTooLate, soundInTime = 20 * time.Millisecond, 15 * time.Millisecond
 	// A pause of the whole machine skips a few ticks at once: that alone is no
 	// overload, but sound that keeps losing ticks is.
 	soundTooSkipped = 0.1
 	// All uplinks' pictures may come in the same moment, so some wait is
 	// normal; half a picture's time for one task in ten is not.
 	queueTooLong, queueShort = 15 * time.Millisecond, 7500 * time.Microsecond
-	// Deadlines are a picture's time away.
-	tooManyLate, fewLate = 0.3, 0.05
+	// Deadlines are a picture's time away, or half of one. Some tasks have none
+	// and are always a bit late.
+	tooLate, inTime = 20 * time.Millisecond, 7500 * time.Microsecond
+	// fewTasks in a look say nothing: one room runs fifty.
+	fewTasks = 10
 	// Shares of the cores. Above the lower one, what the next level saves
 	// would be missing at once.
 	cpuTooMuch, cpuEasy = 0.97, 0.8
-	// littleWork of the pool, in cores, is so little that cutting pictures helps
-	// nobody: then other processes make us late. New work is all to refuse.
-	littleWork = 0.1
+	// littleWork, a share of the cores that the pool's threads are busy for, is so
+	// little that cutting pictures helps nobody: other processes make us late.
+	littleWork = 0.15
 )
 
 // strain says what is too much, the worst of it.
@@ -145,7 +147,7 @@ func (p *pressure) strain(cores float64) Strain {
 	switch {
 	case p.soundLate > soundTooLate || p.soundSkipped > soundTooSkipped:
 		return StrainSound
-	case p.waited > queueTooLong || p.late > tooManyLate || p.stuck:
+	case p.waited > queueTooLong || p.late > tooLate || p.stuck:
 		return StrainQueue
 	case p.used > cores*cpuTooMuch:
 		return StrainCPU
@@ -153,11 +155,17 @@ func (p *pressure) strain(cores float64) Strain {
 	return StrainNone
 }
 
-// calm says that one level less may do.
+// calm says that one level less may do: sound and pictures are.
 func (p *pressure) calm(cores float64) bool {
-	return p.soundLate <= soundInTime && p.soundSkipped == 0 &&
-		p.waited <= queueShort && p.late <= fewLate && !p.stuck && p.used <= cores*cpuEasy
+	return p.soundLate <= soundInTime && p.soundSkipped == 0 && p.poolCalm(cores)
 }
+
+func (p *pressure) poolCalm(cores float64) bool {
+	return p.waited <= queueShort && p.late <= inTime && !p.stuck && p.used <= cores*cpuEasy
+}
+
+// others says that it cannot be our pictures that are too much.
+func (p *pressure) others(cores float64) bool { return p.working < cores*littleWork }
 
 // How long things must last for the ladder to move.
 const (
@@ -191,6 +199,12 @@ func (l *ladder) step(p *pressure, cores float64) (changed bool, why Strain) {
 	passed := min(p.passed, longestLook)
 	l.now += passed
 	why = p.strain(cores)
+	others := p.others(cores)
+	calm := p.calm(cores)
+	if others && l.level > LevelFast && p.poolCalm(cores) {
+		// Pictures were cut for nothing, whatever becomes of the sound.
+		why, calm = StrainNone, true
+	}
 	switch {
 	case why != StrainNone:
 		l.calm = 0
@@ -202,7 +216,7 @@ func (l *ladder) step(p *pressure, cores float64) (changed bool, why Strain) {
 		for s := why + 1; s < NumStrains; s++ {
 			l.strained[s] = 0
 		}
-	case p.calm(cores):
+	case calm:
 		l.calm += passed
 		l.strained = [NumStrains]time.Duration{}
 	default:
@@ -213,7 +227,7 @@ func (l *ladder) step(p *pressure, cores float64) (changed bool, why Strain) {
 		l.wait = descendAfter
 	}
 	top := NumLevels - 1
-	if p.working < littleWork {
+	if others {
 		top = LevelFast
 	}
 	switch {

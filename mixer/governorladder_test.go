@@ -12,7 +12,7 @@ var (
 	calmly   = pressure{passed: 500 * time.Millisecond, used: 0.5, working: 0.4, waited: time.Millisecond}
 	soSo     = pressure{passed: 500 * time.Millisecond, used: 1.7, working: 1.4, waited: 10 * time.Millisecond}
 	queueing = pressure{passed: 500 * time.Millisecond, used: 1.6, working: 1.9, waited: 33 * time.Millisecond}
-	missing  = pressure{passed: 500 * time.Millisecond, used: 1.6, working: 1.9, late: 0.5}
+	missing  = pressure{passed: 500 * time.Millisecond, used: 1.6, working: 1.9, late: 50 * time.Millisecond}
 	full     = pressure{passed: 500 * time.Millisecond, used: 1.98, working: 1.9}
 	stuck    = pressure{passed: 500 * time.Millisecond, used: 0.2, working: 2, stuck: true}
 	late     = pressure{passed: 500 * time.Millisecond, used: 1.6, working: 1.9, soundLate: 33 * time.Millisecond}
@@ -83,6 +83,7 @@ func TestLadder(t *testing.T) {
 			{calmly, 30, 0}, {queueing, 2, 1}, {calmly, 10, 0},
 		}},
 		{"who does little has little to give", []part{{idleLate, 20, LevelFast}}},
+		{"and gives back what helped nobody", []part{{late, 5, 5}, {idleLate, 40, LevelFast}, {idleLate, 60, LevelFast}, {calmly, 10, 0}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var l ladder
@@ -128,9 +129,10 @@ func TestLadderBelievesNoLookForLong(t *testing.T) {
 }
 
 func TestPressureIsWhatHappenedBetween(t *testing.T) {
-	before := load{at: time.Hour, cpu: time.Minute, pool: worker.Stats{Executed: 100, Late: 50, Busy: time.Minute}}
+	before := load{at: time.Hour, cpu: time.Minute, pool: worker.Stats{Executed: 100, Busy: time.Minute}}
 	for range 100 {
 		before.pool.QueueDelay.Observe(time.Second)
+		before.pool.Lateness.Observe(time.Second)
 		before.sound.Lateness.Observe(time.Second)
 	}
 	before.sound.Ticks, before.sound.Skipped = 1000, 500
@@ -139,8 +141,8 @@ func TestPressureIsWhatHappenedBetween(t *testing.T) {
 	after.cpu += time.Second
 	after.pool.Busy += 3 * time.Second
 	after.pool.Executed += 10
-	after.pool.Late++
 	for range 10 {
+		after.pool.Lateness.Observe(5 * time.Millisecond)
 		after.pool.QueueDelay.Observe(2 * time.Millisecond)
 		after.sound.Lateness.Observe(10 * time.Millisecond)
 	}
@@ -148,11 +150,18 @@ func TestPressureIsWhatHappenedBetween(t *testing.T) {
 	after.sound.Skipped += 10
 	got := after.since(&before)
 	want := pressure{
-		passed: 2 * time.Second, used: 0.5, working: 1.5, waited: 2 * time.Millisecond, late: 0.1,
+		passed: 2 * time.Second, used: 0.5, working: 1.5, waited: 2 * time.Millisecond, late: 5 * time.Millisecond,
 		soundLate: 10 * time.Millisecond, soundSkipped: 0.1,
 	}
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+	few := before
+	few.at += time.Second
+	few.pool.Executed++
+	few.pool.QueueDelay.Observe(time.Second)
+	if got := few.since(&before); got != (pressure{passed: time.Second}) {
+		t.Errorf("%+v of one task", got)
 	}
 	idle := before
 	idle.at += time.Second

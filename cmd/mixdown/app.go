@@ -47,6 +47,9 @@ type Config struct {
 	Origins []string
 	// Workers is the number of threads for video; 0 is one per core.
 	Workers int
+	// Cores is the processor time that may be used, in cores: joins that would
+	// take more than 80% of it are refused. 0 is no such bound, and no governor.
+	Cores float64
 	// FlightRecorder keeps the runtime's trace of the last seconds, to be
 	// written to TraceDir, which defaults to Data/traces, when an audio tick
 	// begins LateAfter, by default 40 ms, after it was due. One App in a
@@ -118,7 +121,7 @@ func NewApp(cfg Config) (app *App, err error) {
 	if a.labels, err = video.NewLabeller(video.LabellerConfig{Log: a.log}); err != nil {
 		return nil, err
 	}
-	rooms := mixer.Config{Log: a.log, Pool: a.pool, Codecs: codecs(), Recordings: a.store, Labels: a.labels}
+	rooms := mixer.Config{Log: a.log, Pool: a.pool, Codecs: codecs(), Recordings: a.store, Labels: a.labels, Cores: cfg.Cores}
 	if cfg.MediaDir != "" {
 		if a.media, err = os.OpenRoot(cfg.MediaDir); err != nil {
 			return nil, fmt.Errorf("--media-dir: %w", err)

@@ -97,15 +97,19 @@ func (l *lockedBuffer) String() string {
 
 // newTarget starts a server with data as its directory. At the end of the
 // test it must end in time, without an error and without one in its log.
-func newTarget(t *testing.T, data string) *target {
+func newTarget(t *testing.T, data string, change ...func(*Config)) *target {
 	t.Helper()
 	cores := runtime.NumCPU()
 	before := runtime.GOMAXPROCS(2 * cores) // as serve does
 	tg := &target{data: data, errs: &lockedBuffer{}}
-	app, err := NewApp(Config{
+	cfg := Config{
 		HTTP: "127.0.0.1:0", Media: []string{"127.0.0.1:0"}, Admin: adminOff, Data: data, Drain: 8 * time.Second,
 		Workers: cores, Log: slog.New(slog.NewTextHandler(tg.errs, &slog.HandlerOptions{Level: slog.LevelError})),
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	app, err := NewApp(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

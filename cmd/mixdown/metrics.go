@@ -30,6 +30,7 @@ func (a *App) registerMetrics() error {
 		poolCollector{a.pool},
 		roomsCollector{a.rooms},
 		&costCollector{rooms: a.rooms},
+		governorCollector{a.rooms.Governor()},
 		transportCollector{a.engine},
 		queueCollector{a},
 		recorderCollector{a.flight},

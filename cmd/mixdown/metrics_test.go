@@ -90,6 +90,8 @@ func TestMetricsTellOfARoom(t *testing.T) {
 		`mixdown_cpu_seconds_total{stage="encode"}`:                                0.01,
 		`mixdown_cpu_seconds_total{stage="sound"}`:                                 0.001,
 		`mixdown_room_cpu_seconds_total{room="busy"}`:                              0.01,
+		"mixdown_governor_used_cores":                                              0.01,
+		"mixdown_admitted_total":                                                   2,
 		"go_sched_latencies_seconds_count":                                         1,
 		"go_gc_duration_seconds_count":                                             0,
 		"process_cpu_seconds_total":                                                0.01,

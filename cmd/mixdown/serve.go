@@ -27,6 +27,7 @@ type serveCmd struct {
 	Origin   []string      `placeholder:"URL" help:"Further web origins that may use the API."`
 	NoRED    bool          `name:"no-red" help:"Do not ask clients to send their sound twice (RFC 2198), which costs them some 32 kb/s and hides bursts of loss."`
 	Workers  int           `default:"0" help:"Threads for video (0: one per core)."`
+	Cores    float64       `default:"0" help:"Processor time that may be used, in cores. Joins that would take more than 80% of it are refused (0: all there is, or the control group's quota)."`
 	Log      string        `enum:"text,json" default:"text" help:"Form of the log on stderr: text or json."`
 	LogLevel string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 
@@ -77,8 +78,14 @@ func (c *serveCmd) Validate() error {
 	if c.Workers < 0 || c.Workers > 1024 {
 		return fmt.Errorf("--workers %d: want 1..1024, or 0 for one per core", c.Workers)
 	}
+	if !(c.Cores == 0 || c.Cores >= minCores && c.Cores <= maxCores) {
+		return fmt.Errorf("--cores %v: want %v to %v, or 0 for all there is", c.Cores, minCores, maxCores)
+	}
 	return nil
 }
+
+// Bounds of --cores. With the highest nobody is refused.
+const minCores, maxCores = 0.05, 1024
 
 // loopbackOnly refuses addresses that other machines can reach: a server
 // without keys lets everybody do everything who reaches it.
@@ -127,9 +134,13 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	if err := worker.RelaxMonitor(); err != nil {
 		log.Debug("running without", "error", err)
 	}
+	budget := c.Cores
+	if budget == 0 {
+		budget = worker.Cores()
+	}
 	app, err := NewApp(Config{
 		HTTP: c.HTTP, Media: c.Media, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, NoRED: c.NoRED, Drain: c.Drain,
-		Origins: c.Origin, Workers: workers, Log: log,
+		Origins: c.Origin, Workers: workers, Cores: budget, Log: log,
 		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
 	})
 	if err != nil {
