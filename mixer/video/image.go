@@ -22,7 +22,8 @@ const (
 )
 
 // DecodeImage reads a PNG or JPEG file, for backgrounds and avatars. What is
-// transparent shows the default background. A picture more than large enough to
+// transparent shows the default background, and what a phone has left lying on
+// its side is put upright. A picture more than large enough to
 // cover width x height is scaled down until it just does, its aspect kept; 0, 0
 // leaves it as it is. The caller owns the picture, which is from frames.
 //
@@ -37,11 +38,11 @@ func DecodeImage(r io.Reader, frames *codec.VideoPool, width, height int) (*code
 	if len(data) > MaxImageBytes {
 		return nil, fmt.Errorf("image: more than %d MiB: %w", MaxImageBytes>>20, codec.ErrTooLarge)
 	}
-	decode, decodeConfig := png.Decode, png.DecodeConfig
+	decode, decodeConfig, orientation := png.Decode, png.DecodeConfig, 1
 	switch {
 	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
 	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
-		decode, decodeConfig = jpeg.Decode, jpeg.DecodeConfig
+		decode, decodeConfig, orientation = jpeg.Decode, jpeg.DecodeConfig, jpegOrientation(data)
 	default:
 		return nil, fmt.Errorf("image: neither PNG nor JPEG: %w", codec.ErrCorrupt)
 	}
@@ -56,30 +57,44 @@ func DecodeImage(r io.Reader, frames *codec.VideoPool, width, height int) (*code
 	if err != nil {
 		return nil, fmt.Errorf("image: %w: %w", err, codec.ErrCorrupt)
 	}
-	w, h := img.Bounds().Dx(), img.Bounds().Dy()
-	if w != header.Width || h != header.Height {
+	if img.Bounds().Dx() != header.Width || img.Bounds().Dy() != header.Height {
 		return nil, fmt.Errorf("image: not as large as its header says: %w", codec.ErrCorrupt)
 	}
-	smallW, smallH := coverSize(w, h, width, height)
-	out, err := frames.Get(smallW, smallH)
+	full, err := upright(img, orientation)
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	if smallW == w && smallH == h {
-		convertImage(out, img)
-		return out, nil
-	}
-	// The budget is for what stays.
-	full, err := codec.NewVideoPool(int64(codec.VideoFrameBytes(w, h))).Get(w, h)
-	if err == nil {
-		convertImage(full, img)
-		err = yuv.ScaleSharp(out, full)
-	}
+	w, h := coverSize(full.Width, full.Height, width, height)
+	out, err := frames.Get(w, h)
 	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	if err := yuv.ScaleSharp(out, full); err != nil {
 		out.Release()
 		return nil, fmt.Errorf("image: %w", err)
 	}
 	return out, nil
+}
+
+// upright converts img and turns it. The picture's memory is nobody's budget: it
+// is gone in a moment.
+func upright(img image.Image, orientation int) (*codec.VideoFrame, error) {
+	w, h := img.Bounds().Dx(), img.Bounds().Dy()
+	pool := codec.NewVideoPool(2 * int64(codec.VideoFrameBytes(max(w, h), max(w, h))))
+	lying, err := pool.Get(w, h)
+	if err != nil {
+		return nil, err
+	}
+	convertImage(lying, img)
+	if orientation == 1 {
+		return lying, nil
+	}
+	standing, err := pool.Get(turned(orientation, w, h))
+	if err != nil {
+		return nil, err
+	}
+	turn(standing, lying, orientation)
+	return standing, nil
 }
 
 // coverSize returns the size of a picture of w x h that just covers width x

@@ -84,6 +84,54 @@ func TestDecodeImage(t *testing.T) {
 	}
 }
 
+// withOrientation puts an Exif segment with that entry into a JPEG file, behind
+// another segment and another entry.
+func withOrientation(file []byte, order binary.AppendByteOrder, orientation uint16) []byte {
+	mark := "MM"
+	if order == binary.AppendByteOrder(binary.LittleEndian) {
+		mark = "II"
+	}
+	tiff := order.AppendUint32(order.AppendUint16([]byte(mark), 42), 8)
+	tiff = order.AppendUint16(tiff, 2) // entries
+	for _, e := range [][2]uint16{{0x0100, 640}, {0x0112, orientation}} {
+		tiff = order.AppendUint32(order.AppendUint16(order.AppendUint16(tiff, e[0]), 3), 1)
+		tiff = order.AppendUint16(order.AppendUint16(tiff, e[1]), 0)
+	}
+	out := append([]byte{0xff, 0xd8}, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xe1)
+	out = binary.BigEndian.AppendUint16(out, uint16(2+6+len(tiff)))
+	out = append(append(out, "Exif\x00\x00"...), tiff...)
+	return append(out, file[2:]...)
+}
+
+// TestDecodeImageTurns: pictures of phones stand upright, by the definition of
+// the eight orientations: what is at the first row and column.
+func TestDecodeImageTurns(t *testing.T) {
+	pool := codec.NewVideoPool(testBudget)
+	file := pictureJPEG(t, 64, 32)
+	// Which quarter of the file is seen at the upper left and the upper right.
+	for orientation, want := range map[uint16][2]int{
+		0: {0, 1}, 1: {0, 1}, 2: {1, 0}, 3: {3, 2}, 4: {2, 3}, 5: {0, 2}, 6: {2, 0}, 7: {3, 1}, 8: {1, 3}, 9: {0, 1},
+	} {
+		for _, order := range []binary.AppendByteOrder{binary.BigEndian, binary.LittleEndian} {
+			f, err := DecodeImage(bytes.NewReader(withOrientation(file, order, orientation)), pool, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lies := f.Width < f.Height; lies != (orientation >= 5 && orientation <= 8) {
+				t.Errorf("orientation %d: %dx%d", orientation, f.Width, f.Height)
+			}
+			for i, x := range []int{f.Width / 4, f.Width * 3 / 4} {
+				q := quarterColours[want[i]]
+				tone, got := colourOf(q.R, q.G, q.B), samplesAt(f, x, f.Height/4)
+				if d := int(got[0]) - int(tone.y); d < -6 || d > 6 {
+					t.Errorf("orientation %d, place %d: %v, want %v", orientation, i, got, tone.yuv())
+				}
+			}
+			f.Release()
+		}
+	}
+}
+
 // bomb is a PNG header that claims a size, and nothing behind it.
 func bomb(w, h uint32) []byte {
 	chunk := []byte("IHDR")
@@ -124,6 +172,7 @@ func TestDecodeImageRefuses(t *testing.T) {
 func FuzzDecodeImage(f *testing.F) {
 	f.Add(picturePNG(f, 9, 7), 4, 4)
 	f.Add(pictureJPEG(f, 17, 9), 8, 3)
+	f.Add(withOrientation(pictureJPEG(f, 5, 9), binary.LittleEndian, 6), 8, 8)
 	f.Add(bomb(100, 100), 0, 0)
 	pool := codec.NewVideoPool(64 << 20)
 	f.Fuzz(func(t *testing.T, data []byte, width, height int) {
