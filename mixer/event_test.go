@@ -416,7 +416,8 @@ func TestLayoutsAreCoalesced(t *testing.T) {
 
 	// The same by an explicit clock, in a room without a control loop.
 	const first, end = time.Duration(1), 1 + 3*layoutPeriod/2
-	q := &Room{programs: []*program{{canvases: []*canvas{{}}}}}
+	only := &canvas{}
+	q := &Room{programs: []*program{{canvases: []*canvas{only}, common: only}}}
 	c, count := q.programs[0].shared(), func() int { return len(q.tidings.pending) }
 	show := func(epoch uint64, now time.Duration) {
 		c.info.Store(&LayoutInfo{Epoch: epoch, Tiles: make([]LayoutTile, epoch)})

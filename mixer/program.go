@@ -30,7 +30,7 @@ type program struct {
 	// control loop's own; replaced, never changed.
 	canvases []*canvas
 	common   *canvas // canvases[0], which never changes: any goroutine may ask
-	counted  bool // in the room's past; under Room.past's lock
+	counted  bool    // in the room's past; under Room.past's lock
 
 	mu struct {
 		sync.Mutex
