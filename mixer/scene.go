@@ -238,6 +238,7 @@ func (r *Room) aim(v *view) {
 		}
 		for id, picture := range p.source.pictures {
 			var most, drawn video.Tile
+			crop := true // what one canvas crops is lost to the others
 			for _, c := range v.canvases {
 				for _, t := range c.scene.Load().Tiles {
 					if t.Source == video.PictureSource(picture) && t.Rect.Area() > most.Rect.Area() {
@@ -246,10 +247,13 @@ func (r *Room) aim(v *view) {
 					if t.Source == video.PictureSource(picture) && c.drew && t.Rect.Area() > drawn.Rect.Area() {
 						drawn = t
 					}
+					if t.Source == video.PictureSource(picture) && c.drew {
+						crop = crop && t.Fill
+					}
 				}
 			}
 			p.source.shown[id] = most.Rect
-			picture.SetTarget(drawn.Rect.W, drawn.Rect.H, drawn.Fill)
+			picture.SetTarget(drawn.Rect.W, drawn.Rect.H, drawn.Fill && crop)
 		}
 	}
 }
