@@ -68,7 +68,7 @@ func TestBadUsageSaysHow(t *testing.T) {
 		"media":            {[]string{"serve", "--media", "8189"}, "want HOST:PORT, as :8189"},
 		"drain":            {[]string{"serve", "--drain", "0s"}, "--drain"},
 		"workers":          {[]string{"serve", "--workers", "-1"}, "--workers"},
-		"cores":            {[]string{"serve", "--cores", "-1"}, "--cores -1: want 0.05 to 1024"},
+		"cores":            {[]string{"serve", "--cores", "2000"}, "--cores 2000: want 0.05 to 1024"},
 		"log":              {[]string{"serve", "--log", "xml"}, "text"},
 		"unknown flag":     {[]string{"serve", "--htp", "x"}, "--htp"},
 		"join URL":         {[]string{"join", "http://127.0.0.1:1/rooms/x"}, "want /r/ROOM"},
