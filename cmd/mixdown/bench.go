@@ -17,6 +17,7 @@ import (
 type benchCmd struct {
 	Room     benchRoomCmd     `cmd:"" help:"One room: what it costs and what its participants get."`
 	Capacity benchCapacityCmd `cmd:"" help:"How many a room can hold before quality breaks, and what breaks first."`
+	Churn    benchChurnCmd    `cmd:"" help:"What coming and going costs, and whether those notice who stay."`
 	Headline benchHeadlineCmd `cmd:"" help:"What the README shows: several rooms and the capacity, each twice."`
 	Report   benchReportCmd   `cmd:"" help:"Print results that the headline has kept."`
 }

@@ -63,6 +63,10 @@ type member struct {
 	keepSound, keepPictures atomic.Bool
 	mu                      sync.Mutex
 	got                     received // what came while those were set; under mu
+	// keepFirst is how many of the first pictures are kept in firsts, which is
+	// under mu.
+	keepFirst int
+	firsts    []seenPicture
 }
 
 // received is what one client got, in order of arrival.
@@ -83,6 +87,7 @@ type seenPicture struct {
 	arrival time.Duration
 	capture codec.NTPTime
 	data    []byte
+	key     bool
 }
 
 // maxKeptBytes bounds the pictures that a client keeps: eight minutes. Later
@@ -291,6 +296,13 @@ func (m *member) onAudio(p client.Packet) {
 }
 
 func (m *member) onVideo(f client.Frame) {
+	if m.keepFirst > 0 {
+		m.mu.Lock()
+		if len(m.firsts) < m.keepFirst {
+			m.firsts = append(m.firsts, seenPicture{f.Arrival, f.Capture, slices.Clone(f.Data), f.Key})
+		}
+		m.mu.Unlock()
+	}
 	if !m.keepPictures.Load() {
 		return
 	}
@@ -298,7 +310,7 @@ func (m *member) onVideo(f client.Frame) {
 	defer m.mu.Unlock()
 	if m.got.bytes < maxKeptBytes {
 		m.got.bytes += len(f.Data)
-		m.got.pictures = append(m.got.pictures, seenPicture{f.Arrival, f.Capture, slices.Clone(f.Data)})
+		m.got.pictures = append(m.got.pictures, seenPicture{f.Arrival, f.Capture, slices.Clone(f.Data), f.Key})
 	}
 }
 
