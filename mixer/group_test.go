@@ -196,6 +196,7 @@ func TestNobodyIsDecodedWithoutATile(t *testing.T) {
 	m := newManager(t)
 	r := newTestRoom(t, m, RoomConfig{MaxParticipants: 100})
 	hall := GroupID("hall")
+	var spec layout.Spec // who sends a picture would have a seat before those who do not
 	for range layout.MaxTiles {
 		p, err := r.Join(t.Context(), JoinRequest{})
 		if err != nil {
@@ -206,6 +207,10 @@ func TestNobodyIsDecodedWithoutATile(t *testing.T) {
 		if _, err := r.UpdateParticipant(t.Context(), p.ID(), ParticipantPatch{Group: &hall}); err != nil {
 			t.Fatal(err)
 		}
+		spec.Pins = append(spec.Pins, string(p.ID()))
+	}
+	if _, err := r.SetLayout(t.Context(), hall, spec); err != nil {
+		t.Fatal(err)
 	}
 	p, _ := enter(t, r, "late")
 	defer speak(t, p, 440, 80, 90, 200)()
