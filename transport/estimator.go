@@ -28,6 +28,8 @@ const (
 	// fullShare: when less than that comes through, while the delay grows by as
 	// much as a queue that is too long or much is lost, the path is full.
 	fullShare = 0.6
+	// soundOnly is less than any path carries: who sends no more did not fill it.
+	soundOnly = 80_000
 	// littleShare of the estimate, or less, is little to be sending.
 	littleShare = 0.6
 	// shareStep times the estimate is the least that is left at once on a path
@@ -239,10 +241,10 @@ func (e *estimator) control(lost, told int, now time.Duration) {
 		return
 	}
 	standing, tooLong := e.ways.standing(), e.ways.tooLong()
-	over := standing > tooLong ||
-		short.grown > tooLong && short.came < fullShare*short.sent ||
-		e.trend.state == usageOver && standing > tooLong*trendTrust/100 ||
-		lost >= lossBurst && float64(lost) > lossSudden*float64(told) && short.came < fullShare*short.sent
+	full := short.came < fullShare*short.sent && short.sent > soundOnly
+	over := standing > tooLong || full && short.grown > tooLong && e.ways.climbs() ||
+		e.trend.state == usageOver && standing > tooLong*trendTrust/100
+	over = over && !e.ways.empties() || full && lost >= lossBurst && float64(lost) > lossSudden*float64(told)
 	switch {
 	case over:
 		e.decrease(short, standing, now)
@@ -272,7 +274,7 @@ func (e *estimator) recover(lost, told int, now time.Duration) {
 // decrease has the estimate follow what a full path delivers. It may do so at
 // each feedback: the same delivery gives the same estimate.
 func (e *estimator) decrease(r rates, standing, now time.Duration) {
-	through := r.came >= ownShare*r.sent
+	through := r.came >= ownShare*r.sent || r.sent < soundOnly
 	if e.full == 0 {
 		e.full, e.fullest = now, standing
 	} else if now-e.full > rebaseAfter {

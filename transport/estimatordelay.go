@@ -10,6 +10,9 @@ const (
 	// does not touch.
 	queueSpan    = 60 * time.Millisecond
 	queuePackets = 3
+	// queueSent is from how much sending they must be: what waited through one and
+	// the same standstill comes all at once.
+	queueSent = 20 * time.Millisecond
 	// baseSpan is for how long the shortest way is remembered: half of it at
 	// least, all of it at most. Clocks drift apart by a millisecond meanwhile.
 	baseSpan = 8 * time.Second
@@ -18,6 +21,10 @@ const (
 	jitterWeight = 1.0 / 64
 	// jitterMax bounds what is excused.
 	jitterMax = 35 * time.Millisecond
+	// climbPackets show a queue that grows.
+	climbPackets = 4
+	// fallMin over three packets is more than a clock's steps.
+	fallMin = 5 * time.Millisecond
 	// queueFloor is the standing queue that is too long on a path without jitter.
 	queueFloor = 50 * time.Millisecond
 )
@@ -99,12 +106,38 @@ func (a *arrivals) standing() time.Duration {
 	way := last.way
 	for i := 1; i < min(a.n, arrivalsKept); i++ {
 		p := a.at(a.n - 1 - i)
-		if i >= queuePackets && last.at-p.at > queueSpan {
+		if i >= queuePackets && last.at-p.at > queueSpan && last.sent-p.sent > queueSent {
 			break
 		}
 		way = min(way, p.way)
 	}
 	return max(way-a.base(), 0)
+}
+
+// empties reports whether the latest packets took ever less long: a path that
+// stood still and lets go looks like a queue, and is none any more.
+func (a *arrivals) empties() bool {
+	if a.n < queuePackets {
+		return false
+	}
+	x, y, z := a.at(a.n-3).way, a.at(a.n-2).way, a.at(a.n-1).way
+	return z < y && y < x && x-z > fallMin
+}
+
+// climbs reports whether each of the latest packets took longer than the one
+// before, and none of them alone makes it up: a queue grows with every packet, a
+// path that stands still for a moment is one step.
+func (a *arrivals) climbs() bool {
+	if a.n < climbPackets {
+		return false
+	}
+	all := a.at(a.n-1).way - a.at(a.n-climbPackets).way
+	for i := a.n - climbPackets + 1; i < a.n; i++ {
+		if step := a.at(i).way - a.at(i-1).way; step < 0 || step > all*2/3 {
+			return false
+		}
+	}
+	return true
 }
 
 // tooLong is the standing queue at which the path is taken to be full.

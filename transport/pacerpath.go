@@ -232,7 +232,7 @@ func (p *pacer) nextProbe(pkt *outPacket, now time.Duration) (ok bool, wait time
 // beginProbe starts a probe if it is time for one.
 func (p *pacer) beginProbe(now time.Duration) bool {
 	t := &p.path
-	if t.nextBps <= 0 || p.cfg.RTXPT == 0 || t.draining || p.hist.count == 0 {
+	if t.nextBps <= 0 || p.cfg.RTXPT == 0 || t.draining || p.videoSent.Packets == 0 {
 		return false
 	}
 	need := t.total(nextOver * float64(t.nextBps))

@@ -81,6 +81,7 @@ type Client struct {
 	endpoint  string
 	role      Role
 	recv      receiver
+	arrivals  transportLog
 	link      link
 	audio     *track // nil when not sent
 	video     *track
@@ -231,6 +232,7 @@ func (c *Client) Run(parent context.Context) (err error) {
 			}
 		})
 	}
+	defer c.arrivals.flushLate(func() { c.sendFeedback(codec.Now()) })()
 	wg.Go(func() { c.keepUp(ctx) })
 	if c.video != nil && !c.cfg.NoUplink {
 		wg.Go(func() { c.obey(ctx, session) })
@@ -441,6 +443,9 @@ func (c *Client) reporter() uint32 {
 
 // takeRTP handles one packet; it runs where packets are read.
 func (c *Client) takeRTP(h *rtp.Header, payload []byte, size int, now time.Duration) {
+	if ext := h.GetExtension(extTWCC); len(ext) == 2 && c.arrivals.came(uint16(ext[0])<<8|uint16(ext[1]), h.SSRC, now) {
+		c.sendFeedback(now)
+	}
 	switch h.PayloadType {
 	case ptOpus:
 		c.recv.takeAudio(h, payload, size, now)
@@ -456,6 +461,11 @@ func (c *Client) takeRTP(h *rtp.Header, payload []byte, size int, now time.Durat
 			c.link.writeRTCP(&rtcp.PictureLossIndication{SenderSSRC: c.reporter(), MediaSSRC: ssrc})
 		}
 	}
+}
+
+// sendFeedback tells when the latest packets came.
+func (c *Client) sendFeedback(now time.Duration) {
+	c.arrivals.write(c.reporter(), now, c.link.sendRTCP)
 }
 
 // takeRTCP handles one compound packet; it runs where packets are read.

@@ -205,10 +205,13 @@ func (l *link) writeRTP(packet []byte) (int, error) {
 // writeRTCP encrypts and sends a compound packet. What cannot be sent, while the
 // connection closes, is not missed.
 func (l *link) writeRTCP(packets ...rtcp.Packet) {
-	raw, err := rtcp.Marshal(packets)
-	if err != nil {
-		return
+	if raw, err := rtcp.Marshal(packets); err == nil {
+		l.sendRTCP(raw)
 	}
+}
+
+// sendRTCP is writeRTCP of a packet that is made already, which it only reads.
+func (l *link) sendRTCP(raw []byte) {
 	l.out.Lock()
 	defer l.out.Unlock()
 	if l.out.srtp == nil {

@@ -21,8 +21,10 @@ const (
 
 	extLevel     = 1 // RFC 6464
 	extCSRCLevel = 2 // RFC 6465
+	extTWCC      = 3 // draft-holmer-rmcat-transport-wide-cc-extensions-01
 
 	uriLevel     = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	uriTWCC      = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 	uriCSRCLevel = "urn:ietf:params:rtp-hdrext:csrc-audio-level"
 )
 
@@ -69,7 +71,7 @@ func offerText(local credentials, fingerprint, stream string, lines []offerLine)
 		}
 		if l.video {
 			line("a=rtpmap:%d VP8/90000", ptVP8)
-			for _, f := range []string{"nack", "nack pli", "ccm fir", "goog-remb"} {
+			for _, f := range []string{"nack", "nack pli", "ccm fir", "goog-remb", "transport-cc"} {
 				line("a=rtcp-fb:%d %s", ptVP8, f)
 			}
 			line("a=rtpmap:%d rtx/90000\r\na=fmtp:%d apt=%d", ptRTX, ptRTX, ptVP8)
@@ -78,8 +80,10 @@ func offerText(local credentials, fingerprint, stream string, lines []offerLine)
 			if l.red {
 				line("a=rtpmap:%d red/48000/2\r\na=fmtp:%d %d/%d", ptRED, ptRED, ptOpus, ptOpus)
 			}
+			line("a=rtcp-fb:%d transport-cc", ptOpus)
 			line("a=extmap:%d %s\r\na=extmap:%d %s", extLevel, uriLevel, extCSRCLevel, uriCSRCLevel)
 		}
+		line("a=extmap:%d %s", extTWCC, uriTWCC)
 		if !l.sends {
 			continue
 		}

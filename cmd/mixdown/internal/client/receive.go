@@ -153,7 +153,8 @@ func (r *receiver) takeVideo(h *rtp.Header, payload []byte, now time.Duration) (
 	v.packet.Header, v.packet.Payload = *h, payload
 	if h.PayloadType == ptRTX {
 		if len(payload) < 2 {
-			return nil, false // padding, to probe the path
+			r.mu.video.Probes++
+			return nil, false // padding
 		}
 		// RFC 4588 section 4: the original number before the payload.
 		v.packet.SequenceNumber = uint16(payload[0])<<8 | uint16(payload[1])
@@ -167,7 +168,13 @@ func (r *receiver) takeVideo(h *rtp.Header, payload []byte, now time.Duration) (
 	}
 	v.now, v.askKey = now, false
 	v.nack.came(v.packet.SequenceNumber, now)
+	twice := r.mu.video.Duplicates
 	v.assembler.push(&v.packet, now)
+	if h.PayloadType == ptRTX {
+		// Of what had come already: the server sees what the path carries.
+		r.mu.video.Probes += r.mu.video.Duplicates - twice
+		r.mu.video.Duplicates = twice
+	}
 	if v.askKey = r.wantKey.Swap(false) || v.askKey && now-v.lastPLI >= pliInterval; v.askKey {
 		r.mu.video.PLIs++
 		v.lastPLI = now

@@ -320,11 +320,16 @@ func TestRepetitionIsNotForced(t *testing.T) {
 // impaired is a socket on a bad path; the client closes it.
 func impaired(t testing.TB, out transporttest.Spec) net.PacketConn {
 	t.Helper()
+	return transporttest.WrapPacketConn(udpSocket(t), transporttest.Spec{}, out, 3)
+}
+
+func udpSocket(t testing.TB) net.PacketConn {
+	t.Helper()
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return transporttest.WrapPacketConn(udp, transporttest.Spec{}, out, 3)
+	return udp
 }
 
 // TestSilenceIsNotSent: of a pause the server gets the beginning, an update each

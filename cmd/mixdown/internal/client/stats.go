@@ -32,6 +32,9 @@ type ReceivedStats struct {
 	Lost uint64
 	// Reordered came late but before they were given up; Duplicates came twice.
 	Reordered, Duplicates uint64
+	// Probes are repairs of packets that had come already, and padding, by which
+	// the server sees what the path carries.
+	Probes uint64
 	// Frames are whole pictures that a decoder could have shown; Keyframes
 	// are among them. 0 for sound.
 	Frames, Keyframes uint64
