@@ -21,9 +21,12 @@ const (
 	// ms for 0.2 dB less. Beyond 10 hard pictures overshoot the bitrate.
 	defaultSpeed = 8
 	maxSpeed     = 16
-	// Differences that count as none, in libvpx's units: hardly any for
-	// cameras, coding noise for screens.
-	cameraStatic, screenStatic = 1, 100
+	// Differences that count as none, in libvpx's units, about the sum of squares
+	// over a macroblock: 300 is what 47 dB look like. Against 1 it costs 0.2 dB
+	// where a picture has 46, and nothing where it has 40; it saves 15% of the time
+	// and 11% of the bits when one of nine tiles moves, and 4 to 8% of the time
+	// when all do. On screens that would leave smears behind fine print.
+	cameraStatic, screenStatic = 300, 100
 
 	minBitrateBps, maxBitrateBps = 10_000, 100_000_000
 

@@ -23,7 +23,7 @@ static int configure(vpx_codec_ctx_t *ctx, int width, int height, int kbps, int 
   c.g_timebase.num = 1, c.g_timebase.den = 90000;
   c.g_threads = 1, c.g_lag_in_frames = 0, c.g_error_resilient = VPX_ERROR_RESILIENT_DEFAULT;
   c.kf_mode = VPX_KF_DISABLED, c.rc_end_usage = VPX_CBR, c.rc_target_bitrate = (unsigned)kbps;
-  c.rc_min_quantizer = 2, c.rc_max_quantizer = 56, c.rc_undershoot_pct = 100, c.rc_overshoot_pct = 15;
+  c.rc_min_quantizer = 8, c.rc_max_quantizer = 56, c.rc_undershoot_pct = 100, c.rc_overshoot_pct = 15;
   c.rc_buf_initial_sz = 500, c.rc_buf_optimal_sz = 600, c.rc_buf_sz = 1000, c.rc_dropframe_thresh = 30;
   if (layers == 2) {
     c.ts_number_layers = 2, c.ts_periodicity = 2, c.ts_layer_id[1] = 1;
@@ -31,7 +31,7 @@ static int configure(vpx_codec_ctx_t *ctx, int width, int height, int kbps, int 
     c.ts_target_bitrate[0] = (unsigned)kbps * 7 / 10, c.ts_target_bitrate[1] = (unsigned)kbps;
   }
   if (vpx_codec_enc_init(ctx, vpx_codec_vp8_cx(), &c, 0)) return -1;
-  if (vpx_codec_control(ctx, VP8E_SET_CPUUSED, -speed) || vpx_codec_control(ctx, VP8E_SET_STATIC_THRESHOLD, 1u) ||
+  if (vpx_codec_control(ctx, VP8E_SET_CPUUSED, -speed) || vpx_codec_control(ctx, VP8E_SET_STATIC_THRESHOLD, 300u) ||
       vpx_codec_control(ctx, VP8E_SET_MAX_INTRA_BITRATE_PCT, 450u)) {
     vpx_codec_destroy(ctx);
     return -1;
