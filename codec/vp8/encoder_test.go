@@ -44,9 +44,9 @@ func (c *coding) encode(picture *codec.VideoFrame, after int) *codec.EncodedFram
 // TestRest: a picture that stays on show becomes sharp, in frames of layer 0,
 // without a burst and without one when it moves again.
 func TestRest(t *testing.T) {
-	const bps = 300_000
-	c := newCoding(t, codec.VideoEncoderConfig{Width: 320, Height: 180, BitrateBps: bps})
-	pictures := codectest.Scene{}.Frames(t, 320, 180, 90)
+	const bps = 120_000
+	c := newCoding(t, codec.VideoEncoderConfig{Width: 160, Height: 90, BitrateBps: bps})
+	pictures := codectest.Scene{}.Frames(t, 160, 90, 90)
 	for _, p := range pictures[:45] {
 		c.encode(p, 1)
 	}
@@ -102,9 +102,9 @@ func TestRest(t *testing.T) {
 // TestBaseLayerOnly: half the frames take the same bitrate, no key frame, and
 // layer 1 comes back.
 func TestBaseLayerOnly(t *testing.T) {
-	const bps = 400_000
-	c := newCoding(t, codec.VideoEncoderConfig{Width: 320, Height: 180, BitrateBps: bps})
-	pictures := codectest.Scene{}.Frames(t, 320, 180, 60)
+	const bps = 150_000
+	c := newCoding(t, codec.VideoEncoderConfig{Width: 160, Height: 90, BitrateBps: bps})
+	pictures := codectest.Scene{}.Frames(t, 160, 90, 60)
 	run := func(n, every int) (bits float64, tops int) {
 		bytes := 0
 		for i := range n {
