@@ -44,6 +44,7 @@ type Config struct {
 	Latency time.Duration
 	// SkewOnly leaves out, of what Latency is for, the twenty who sound markers
 	// of their own: those whose pictures are numbered have their turn more often.
+	// The floor is not measured either.
 	SkewOnly bool
 	// NoRecording has no recording made during Latency, in which the skew is
 	// looked for as well.
@@ -81,6 +82,7 @@ const (
 func (c Config) withDefaults() Config {
 	c.Video.Width, c.Video.Height, c.Video.FPS = cmp.Or(c.Video.Width, 640), cmp.Or(c.Video.Height, 360), cmp.Or(c.Video.FPS, 30)
 	c.Canvas.Width, c.Canvas.Height, c.Canvas.FPS = cmp.Or(c.Canvas.Width, 1280), cmp.Or(c.Canvas.Height, 720), cmp.Or(c.Canvas.FPS, 30)
+	c.noFloor = c.noFloor || c.SkewOnly
 	if c.Log == nil {
 		c.Log = io.Discard
 	}
