@@ -36,6 +36,11 @@ export async function startServer() {
   return {
     url,
     log: () => Buffer.concat(log).toString(),
+    /** What the server says of itself, as Prometheus reads it. */
+    async metrics() {
+      const [, admin] = /msg=serving .*admin=(\S+)/.exec(Buffer.concat(log));
+      return (await fetch(`http://${admin}/metrics`)).text();
+    },
     async stop() {
       child.kill("SIGTERM");
       const code = await exited;
@@ -47,10 +52,11 @@ export async function startServer() {
 
 /**
  * A Chromium of its own, whose camera shows clip.y4m and whose microphone
- * plays the tone of clip-tone.wav. Without a clip it has no devices at all.
+ * plays the tone of clip-tone.wav. "pattern" is the browser's own moving
+ * pattern of any size, and its beeps. Without a clip it has no devices at all.
  */
 export async function startBrowser(clip, { permissions = ["camera", "microphone"] } = {}) {
-  const devices = clip ? [
+  const devices = clip === "pattern" ? ["--use-fake-device-for-media-stream=fps=30"] : clip ? [
     "--use-fake-device-for-media-stream",
     `--use-file-for-fake-video-capture=${need(path.join(clips, `${clip}.y4m`), "clips")}`,
     `--use-file-for-fake-audio-capture=${need(path.join(clips, `${clip}-tone.wav`), "clips")}`,

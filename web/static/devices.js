@@ -25,7 +25,7 @@ export async function open(kind, deviceId) {
   const what = kind === "video" ? "camera" : "microphone";
   const exact = deviceId ? { deviceId: { exact: deviceId } } : {};
   const constraints = kind === "video"
-    ? { video: { ...exact, width: { ideal: 640 }, height: { ideal: 360 }, frameRate: { ideal: 30 } } }
+    ? { video: { ...exact, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } } } // less is sent, see uplink.js
     : { audio: { ...exact, echoCancellation: true, noiseSuppression: true, autoGainControl: true } };
   try {
     const stream = await navigator.mediaDevices.getUserMedia(constraints);

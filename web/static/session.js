@@ -2,6 +2,12 @@
 // The client offers once; there is never a second offer. Its three m-lines are
 // fixed: sound, camera, screen. Devices come and go by replaceTrack.
 
+import { Limiter, atFirst, encodingFor } from "./uplink.js";
+
+// Pictures change their size by themselves (a phone is turned, a shared window
+// pulled), and paths what they carry. How often that is looked at, in milliseconds.
+const lookEvery = 2000;
+
 /** What the server said when it refused, as an Error with a status. */
 async function refusal(response) {
   let detail = response.statusText;
@@ -20,6 +26,8 @@ export class Session extends EventTarget {
   #url = null;
   #events = null;
   #audio; #camera; #screen;
+  #limits = {};
+  #looks = 0;
 
   /** stream is the mix: one sound, one picture. Fill a <video> with it. */
   stream = new MediaStream();
@@ -43,8 +51,12 @@ export class Session extends EventTarget {
     pc.onconnectionstatechange = () =>
       this.dispatchEvent(new CustomEvent("state", { detail: pc.connectionState }));
     this.#audio = pc.addTransceiver(audio ?? "audio", { direction: "sendrecv" });
-    this.#camera = pc.addTransceiver(video ?? "video", { direction: "sendrecv" });
+    this.#camera = pc.addTransceiver(video ?? "video", {
+      direction: "sendrecv", sendEncodings: [encodingFor(atFirst, video?.getSettings() ?? {})],
+    });
     this.#screen = pc.addTransceiver("video", { direction: "sendonly" });
+    this.#limits.camera = new Limiter(this.#camera.sender, atFirst);
+    this.#limits.screen = new Limiter(this.#screen.sender, {});
     try {
       await pc.setLocalDescription();
       const query = name ? `?${new URLSearchParams({ name })}` : "";
@@ -64,17 +76,25 @@ export class Session extends EventTarget {
     }
   }
 
-  /** Follows what the server tells of this participant; it reconnects by itself. */
+  /** Follows what the server tells this participant; it reconnects by itself. */
   #listen() {
+    this.#looks = setInterval(() => this.#look(), lookEvery);
     const own = this.participant?.split("/").pop();
     let echo = false;
     this.#events = new EventSource(`${this.#url}/events`);
     this.#events.onmessage = ({ data }) => {
       const event = JSON.parse(data);
+      if (event.type === "uplink") this.#limits[event.data.source]?.apply(event.data);
       if (event.type !== "participant.updated" || event.data.id !== own || event.data.status.echo === echo) return;
       echo = event.data.status.echo;
       this.dispatchEvent(new CustomEvent("echo", { detail: echo }));
     };
+  }
+
+  async #look() {
+    const stats = [...(await this.#pc.getStats()).values()];
+    const room = stats.find((s) => s.type === "candidate-pair" && s.nominated)?.availableOutgoingBitrate;
+    for (const limit of Object.values(this.#limits)) limit.look(room);
   }
 
   async #iceServers() {
@@ -83,8 +103,16 @@ export class Session extends EventTarget {
   }
 
   setAudio(track) { return this.#audio.sender.replaceTrack(track); }
-  setCamera(track) { return this.#camera.sender.replaceTrack(track); }
-  setScreen(track) { return this.#screen.sender.replaceTrack(track); }
+
+  async setCamera(track) {
+    await this.#camera.sender.replaceTrack(track);
+    await this.#limits.camera.apply();
+  }
+
+  async setScreen(track) {
+    await this.#screen.sender.replaceTrack(track);
+    await this.#limits.screen.apply();
+  }
 
   /** The W3C statistics of the connection, for the curious and for tests. */
   getStats() { return this.#pc.getStats(); }
@@ -99,6 +127,7 @@ export class Session extends EventTarget {
     const url = this.#url;
     this.#url = null;
     this.#events?.close();
+    clearInterval(this.#looks);
     if (!url) return pc?.close();
     const patience = AbortSignal.timeout(2000);
     fetch(url, { method: "DELETE", keepalive: true, signal: patience }).catch(() => {}).finally(() => pc.close());
