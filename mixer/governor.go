@@ -40,7 +40,9 @@ import (
 // A Governor without cores measures nothing and refuses nobody.
 type Governor struct {
 	cores float64 // 0 is no governor
-	log   *slog.Logger
+	// real is how many cores there are at most, whatever may be used.
+	real float64
+	log  *slog.Logger
 
 	level  atomic.Uint32
 	reason atomic.Uint32 // Strain of the last climb
@@ -134,8 +136,8 @@ type GovernorStats struct {
 	Descended uint64
 }
 
-func newGovernor(cores float64, log *slog.Logger) *Governor {
-	g := &Governor{cores: cores, log: log}
+func newGovernor(cores, machine float64, log *slog.Logger) *Governor {
+	g := &Governor{cores: cores, real: min(cores, machine), log: log}
 	g.mu.budget = budget{cores: cores, now: cores}
 	g.mu.rates = defaultRates
 	return g
@@ -238,7 +240,7 @@ func (g *Governor) look(p *pressure) (changed bool) {
 		return false
 	}
 	was := g.mu.ladder.level
-	changed, why := g.mu.ladder.step(p, g.cores)
+	changed, why := g.mu.ladder.step(p, g.real)
 	level := g.mu.ladder.level
 	switch {
 	case level > was:

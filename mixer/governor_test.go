@@ -14,7 +14,7 @@ import (
 	"mixdown/mixer/video"
 )
 
-func testGovernor(cores float64) *Governor { return newGovernor(cores, slog.New(slog.DiscardHandler)) }
+func testGovernor(cores float64) *Governor { return newGovernor(cores, cores, slog.New(slog.DiscardHandler)) }
 
 // uses makes the Governor see that so much is used, for long.
 func (g *Governor) uses(cores float64) {
@@ -109,6 +109,18 @@ func TestNoGovernor(t *testing.T) {
 	}
 	if s := g.Stats(); s.Cores != 0 || s.Budget != 0 || s.Left != 0 || s.Used == 0 || s.Admitted != 1 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A budget that is larger than the machine refuses nobody, but pictures make way
+// for the sound all the same.
+func TestBudgetBeyondTheMachine(t *testing.T) {
+	g := newGovernor(1024, 2, slog.New(slog.DiscardHandler))
+	for range 20 {
+		g.look(&late)
+	}
+	if err := g.Admit(Price{Decode: 100}, StandingNew); err != nil || g.Level() != NumLevels-1 {
+		t.Errorf("%v at %v", err, g.Level())
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 
 const (
 	// fastSpeed is the encoders' speed from LevelFast on, libvpx's cpu-used
-	// negated; 8 is usual. Beyond 10, pictures with much in them take more bits
-	// than they were given.
+	// negated; 8 is usual. Of four people at 1280x720 it takes a tenth off the
+	// time, and 0.1 dB. 16 takes off a third and 1.7 dB; beyond 10, pictures with
+	// much in them take more bits than they were given.
 	fastSpeed = 10
 	// alwaysShown is how many of those who had the floor last keep their
 	// pictures, those first who had it last.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"mixdown/codec/worker"
 )
 
 // Manager holds the rooms of one process. Create it with [New]; it is safe for
@@ -34,7 +36,7 @@ func New(cfg Config) (*Manager, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, &Error{Op: "mixer.new", Kind: Invalid, Err: err}
 	}
-	cfg.governor = newGovernor(cfg.Cores, cfg.Log)
+	cfg.governor = newGovernor(cfg.Cores, worker.Cores(), cfg.Log)
 	m := &Manager{cfg: cfg, events: newEventHub(cfg.EventHistory, cfg.EventQueue)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.mu.byID = make(map[RoomID]*Room)
