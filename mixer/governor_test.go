@@ -14,7 +14,9 @@ import (
 	"mixdown/mixer/video"
 )
 
-func testGovernor(cores float64) *Governor { return newGovernor(cores, cores, slog.New(slog.DiscardHandler)) }
+func testGovernor(cores float64) *Governor {
+	return newGovernor(cores, cores, slog.New(slog.DiscardHandler))
+}
 
 // uses makes the Governor see that so much is used, for long.
 func (g *Governor) uses(cores float64) {
