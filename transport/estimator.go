@@ -341,11 +341,11 @@ func (e *estimator) judgeLoss(now time.Duration) {
 
 // tick notices silence. It is called whenever something may be sent.
 func (e *estimator) tick(now time.Duration) {
+	e.log.expire(now)
 	if e.heard == 0 {
 		e.reports.tick(e, now)
 		return
 	}
-	e.log.expire(now)
 	if e.probe.tick(now) {
 		e.probe.failed(now)
 	}

@@ -9,9 +9,9 @@ import (
 const (
 	// feedbackInterval is between two feedbacks, while packets come; feedbackLast
 	// is how long the last packets before a pause wait to be told of.
-	feedbackInterval = 50 * time.Millisecond
+	feedbackInterval = 80 * time.Millisecond
 	feedbackLast     = 120 * time.Millisecond
-	// feedbackPackets are told of at once at most: 50 ms of 100 Mb/s.
+	// feedbackPackets are told of at once at most: 80 ms of 60 Mb/s.
 	feedbackPackets = 512
 	// feedbackBytes holds as many, with two bytes each and their two bits.
 	feedbackBytes = 20 + (feedbackPackets+6)/7*2 + feedbackPackets*2 + 4
