@@ -20,9 +20,9 @@
 // the shared encoder to his own without a seam, because his own begins as a
 // copy of the shared one, state and limiter included, before either codes that
 // tick: to his decoder nothing happened. The way back cannot be exact, so it
-// waits for a pause of the others, of five ticks: what the two encoders make of
-// the word after it is the same. Where there is no pause he stays ten seconds,
-// by which time they agree but for coding noise.
+// waits for a pause of the others, of three ticks: what the two encoders make of
+// the word after it is the same. Where there is no pause he stays for half a
+// minute.
 //
 // # What is not paid for
 //

@@ -11,11 +11,12 @@ const (
 	// maxPacketBytes is the longest Opus packet of one frame (RFC 6716
 	// section 3.4).
 	maxPacketBytes = 1275
-	// A listener whose voice is gone returns to the shared mix in a pause of so
-	// many ticks. By then both encoders have heard the same for 100 ms, and what
-	// they make of the next word is the same: after a single quiet tick, as in
-	// the middle of a "t", it is not always.
-	returnTicks = 5
+	// A listener whose voice is gone for returnAfter ticks, 200 ms, returns to
+	// the shared mix in a pause of returnTicks: then both encoders make the same
+	// of the next word. After a single quiet tick, as in the middle of a "t", or
+	// sooner after his own voice, they do not always.
+	returnAfter = 10
+	returnTicks = 3
 	// returnQuiet is -50 dBFS, a full-scale sine being 0 dBFS = -3 dBov: below
 	// it a difference of states is not heard.
 	returnQuiet = 53
@@ -23,9 +24,9 @@ const (
 	// returnLess, -43 dBFS.
 	returnSoon = 100
 	returnLess = 46
-	// returnLate is 10 s: there are no pauses, it is music, under which a
-	// difference of states is no more than coding noise.
-	returnLate = 500
+	// returnLate is 30 s: there are no pauses, so it is no speech, under which a
+	// difference of states is hardly more than coding noise.
+	returnLate = 1500
 )
 
 // hearing is one way of hearing the mix: the limiter, and what it gave.
@@ -163,7 +164,7 @@ func (mem *Member) pauses(level uint8) bool {
 	if mem.quietTicks++; level < most {
 		mem.quietTicks = 0
 	}
-	return mem.quietTicks >= returnTicks || mem.closedTicks >= returnLate
+	return mem.quietTicks >= returnTicks && mem.closedTicks >= returnAfter || mem.closedTicks >= returnLate
 }
 
 // encode codes 20 ms. mem is who hears it, nil for a shared mix.

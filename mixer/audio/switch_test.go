@@ -217,8 +217,8 @@ func TestColdSwitchClicksAndOursDoesNot(t *testing.T) {
 	}
 }
 
-// The way back is taken in a pause, after two seconds in a lesser one, after ten
-// in any case, and never while his voice is in the sum.
+// The way back is taken in a pause, after two seconds in a lesser one, after half
+// a minute in any case, and never while his voice is in the sum.
 func TestReturnToShared(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -226,15 +226,15 @@ func TestReturnToShared(t *testing.T) {
 		gain  float64
 		after int // ticks after the fade
 	}{
-		{"quiet room", make([]int16, 4*second), 1, returnTicks},
-		{"music far away", audiotest.Tone(440, 4000, 12*second), 0.045, returnSoon + returnTicks - 1},
-		{"music", audiotest.Tone(440, 4000, 12*second), 1, returnLate},
+		{"quiet room", make([]int16, 4*second), 1, returnAfter},
+		{"music far away", audiotest.Tone(440, 4000, 32*second), 0.045, returnSoon + returnTicks - 1},
+		{"music", audiotest.Tone(440, 4000, 32*second), 1, returnLate},
 	} {
 		tb := newTable(t, 0)
 		tb.join(1, test.story).SetGain(test.gain)
 		mem := tb.join(2, audiotest.Tone(300, 6000, second))
 		closed, returned := -1, -1
-		for i := range 580 {
+		for i := range 1580 {
 			tb.ticks(1)
 			if mem.Gate() != GateClosed && !mem.Personal() {
 				t.Fatalf("%s: tick %d: his voice is in the sum that he hears", test.name, i)
