@@ -13,6 +13,7 @@ import (
 	"mixdown/cmd/mixdown/internal/client"
 	"mixdown/cmd/mixdown/internal/clip"
 	"mixdown/cmd/mixdown/internal/device"
+	"mixdown/cmd/mixdown/internal/resize"
 	"mixdown/cmd/mixdown/internal/tone"
 	"mixdown/codec"
 	"mixdown/codec/opus"
@@ -29,6 +30,7 @@ type joinCmd struct {
 	For     time.Duration `placeholder:"TIME" help:"Leave after this time (until interrupted)."`
 	Name    string        `default:"mixdown join" help:"Name to be shown (${default})."`
 	NoVideo bool          `help:"Receive sound only."`
+	Uplink  bool          `default:"true" negatable:"" help:"Send pictures as small as the server asks for, and none that nobody sees (on; --no-uplink)."`
 	Quiet   bool          `short:"q" help:"No progress, no summary."`
 }
 
@@ -65,7 +67,7 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 		ctx, cancel = context.WithTimeout(ctx, c.For)
 		defer cancel()
 	}
-	config := client.Config{URL: c.URL, Name: c.Name, NoVideo: c.NoVideo, RED: c.RED}
+	config := client.Config{URL: c.URL, Name: c.Name, NoVideo: c.NoVideo, NoUplink: !c.Uplink, RED: c.RED}
 	closeSources, err := c.open(&config)
 	if err != nil {
 		return err
@@ -144,9 +146,11 @@ func (c *joinCmd) open(config *client.Config) (_ func(), err error) {
 		}
 		config.Video, closers = camera, append(closers, camera.Close)
 	default:
-		if config.Video, err = loadLoop(c.Play, codec.VP8); err != nil {
+		player, err := loadPlayer(c.Play)
+		if err != nil {
 			return nil, fmt.Errorf("--play: %w", err)
 		}
+		config.Video, closers = player, append(closers, player.Close)
 	}
 	switch {
 	case c.Audio == audioMic:
@@ -160,29 +164,42 @@ func (c *joinCmd) open(config *client.Config) (_ func(), err error) {
 			return nil, err
 		}
 	case c.Audio != "":
-		if config.Audio, err = loadLoop(c.Audio, codec.Opus); err != nil {
+		if config.Audio, err = loadSound(c.Audio); err != nil {
 			return nil, fmt.Errorf("--audio: %w", err)
 		}
 	}
 	return closeAll, nil
 }
 
-// loadLoop loads a file that must be of one kind. Sound is measured, so that
-// the server is told its level as browsers do.
-func loadLoop(path string, want codec.Codec) (client.Source, error) {
-	c, err := clip.Load(path)
+// loadPlayer loads a file of pictures, to be sent as large as is asked for.
+func loadPlayer(path string) (*resize.Player, error) {
+	c, err := loadClip(path, codec.VP8)
 	if err != nil {
 		return nil, err
 	}
-	if c.Codec != want {
-		return nil, fmt.Errorf("%s holds %v: want %v", path, c.Codec, want)
+	return resize.Loop(c)
+}
+
+// loadSound loads a file of sound and measures it, so that the server is told
+// its level as browsers do.
+func loadSound(path string) (client.Source, error) {
+	c, err := loadClip(path, codec.Opus)
+	if err != nil {
+		return nil, err
 	}
-	if want == codec.Opus {
-		if c, err = measured(c); err != nil {
-			return nil, err
-		}
+	if c, err = measured(c); err != nil {
+		return nil, err
 	}
 	return client.Loop(c), nil
+}
+
+// loadClip loads a file that must be of one kind.
+func loadClip(path string, want codec.Codec) (*clip.Clip, error) {
+	c, err := clip.Load(path)
+	if err == nil && c.Codec != want {
+		err = fmt.Errorf("%s holds %v: want %v", path, c.Codec, want)
+	}
+	return c, err
 }
 
 func measured(c *clip.Clip) (*clip.Clip, error) {

@@ -17,6 +17,7 @@
 //	                           DTX, RTX
 //	receive.go, reception.go   what comes: gaps, loss, NACK, reports
 //	assembler.go               pictures out of packets
+//	uplink.go                  what the server asks to be sent
 //	arrivals.go                transport-wide feedback: when each packet came
 //
 // It shares no RTP code with the server, so that each checks the other. Of ICE

@@ -216,13 +216,14 @@ func (t *track) pause(u clip.Unit) bool {
 // maxDTXBytes: what is no longer need not be sent (RFC 7587 section 3.1.3).
 const maxDTXBytes = 2
 
-// send packetises one unit and writes it, or reports that the server wants none.
+// send packetises one unit and writes it, or reports that there is nothing to be
+// sent.
 func (t *track) send(u clip.Unit, rtpTime uint32, due time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := &t.mu
-	if t.kind == picture && t.withhold(u.Key) {
-		return false
+	if t.kind == picture && (len(u.Data) == 0 || t.withhold(u.Key)) {
+		return false // an encoder that left a picture out lets time pass
 	}
 	m.lastRTPTime, m.lastSent = rtpTime, due
 	m.stats.Units++

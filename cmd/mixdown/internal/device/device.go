@@ -121,8 +121,14 @@ type CameraConfig struct {
 	BitrateBps int
 }
 
-// Camera is an open camera. It implements client.Source.
-type Camera struct{ *capture }
+// Camera is an open camera. It implements client.Resizer.
+type Camera struct {
+	*capture
+	limiter mediaencoder.Limiter
+}
+
+// Limit implements client.Resizer.
+func (c *Camera) Limit(t codec.UplinkTarget) { c.limiter.Limit(t) }
 
 // OpenCamera opens the best camera there is. The error says when there is none.
 func OpenCamera(cfg CameraConfig) (*Camera, error) {
@@ -152,7 +158,11 @@ func OpenCamera(cfg CameraConfig) (*Camera, error) {
 	if err != nil {
 		return nil, errors.Join(err, track.Close())
 	}
-	return &Camera{start(track, func(c *capture) error { return film(c, reader) })}, nil
+	limiter, ok := reader.Controller().(mediaencoder.Limiter)
+	if !ok {
+		return nil, errors.Join(errors.New("the camera's encoder is not ours"), reader.Close(), track.Close())
+	}
+	return &Camera{start(track, func(c *capture) error { return film(c, reader) }), limiter}, nil
 }
 
 // film reads coded pictures until the track ends.

@@ -24,8 +24,10 @@ import (
 	"github.com/pion/mediadevices/pkg/io/video"
 	"github.com/pion/mediadevices/pkg/prop"
 
+	"mixdown/cmd/mixdown/internal/resize"
 	"mixdown/codec"
 	"mixdown/codec/vp8"
+	"mixdown/codec/yuv"
 )
 
 // VP8 builds encoders. It implements mediadevices' codec.VideoEncoderBuilder.
@@ -45,10 +47,17 @@ var _ mediacodec.VideoEncoderBuilder = (*VP8)(nil)
 // RTPCodec implements mediadevices' codec.VideoEncoderBuilder.
 func (b *VP8) RTPCodec() *mediacodec.RTPCodec { return mediacodec.NewRTPVP8Codec(90_000) }
 
+// Limiter is what BuildVideoEncoder's encoders are besides.
+type Limiter interface {
+	// Limit bounds size, rate and bitrate from the next picture on. It does not
+	// block.
+	Limit(codec.UplinkTarget)
+}
+
 // BuildVideoEncoder implements mediadevices' codec.VideoEncoderBuilder. The size
 // is taken from the pictures as they come, the frame rate from p (30 where it
-// says none). The result also is a codec.KeyFrameController and a
-// codec.BitRateController, and safe for concurrent use.
+// says none). The result also is a codec.KeyFrameController, a
+// codec.BitRateController and a [Limiter], and safe for concurrent use.
 func (b *VP8) BuildVideoEncoder(r video.Reader, p prop.Media) (mediacodec.ReadCloser, error) {
 	e := &encoder{source: video.ToI420(r), now: b.Now}
 	e.cfg = codec.VideoEncoderConfig{FPS: int(p.FrameRate + 0.5), Screen: b.Screen}
@@ -70,6 +79,7 @@ type encoder struct {
 	now     func() time.Duration
 	key     atomic.Bool  // wanted
 	bitrate atomic.Int64 // wanted
+	limit   atomic.Pointer[codec.UplinkTarget]
 
 	reading sync.Mutex // held through a whole Read
 
@@ -77,11 +87,14 @@ type encoder struct {
 	cfg    codec.VideoEncoderConfig
 	enc    *vp8.Encoder // nil before the first picture
 	closed bool
+	scaled *codec.VideoFrame // scratch, of the size of cfg; nil where nothing is scaled
+	due    time.Duration     // when the next picture is taken, where the rate is bounded
 }
 
 var (
 	_ mediacodec.KeyFrameController = (*encoder)(nil)
 	_ mediacodec.BitRateController  = (*encoder)(nil)
+	_ Limiter                       = (*encoder)(nil)
 )
 
 // Read waits for the source's next picture and returns it coded. The bytes are
@@ -128,30 +141,80 @@ func (e *encoder) encode(img image.Image) (*codec.EncodedFrame, error) {
 	if e.closed {
 		return nil, io.EOF
 	}
-	bps := int(e.bitrate.Load())
-	if w, h := p.Rect.Dx(), p.Rect.Dy(); e.enc == nil || w != e.cfg.Width || h != e.cfg.Height {
-		if e.enc != nil {
-			_ = e.enc.Close() // never fails
-		}
-		var err error
-		e.cfg.Width, e.cfg.Height, e.cfg.BitrateBps = w, h, bps
-		if e.enc, err = vp8.NewEncoder(e.cfg); err != nil {
-			e.enc = nil
+	now := e.now()
+	limit, bps := codec.UplinkTarget{}, int(e.bitrate.Load())
+	if l := e.limit.Load(); l != nil {
+		limit = *l
+	}
+	if limit.BitrateBps > 0 {
+		bps = min(bps, max(limit.BitrateBps, minBitrate))
+	}
+	if !e.takes(now, limit.FPS) {
+		return nil, codec.ErrDropped
+	}
+	y, c := p.YOffset(p.Rect.Min.X, p.Rect.Min.Y), p.COffset(p.Rect.Min.X, p.Rect.Min.Y)
+	src := &codec.VideoFrame{
+		Width: p.Rect.Dx(), Height: p.Rect.Dy(), StrideY: p.YStride, StrideUV: p.CStride, Y: p.Y[y:], U: p.Cb[c:], V: p.Cr[c:],
+	}
+	if err := e.resize(src.Width, src.Height, limit, bps); err != nil {
+		return nil, err
+	}
+	if e.scaled != nil {
+		if err := yuv.Scale(e.scaled, src); err != nil {
 			return nil, err
 		}
+		src = e.scaled
 	}
 	if err := e.enc.SetBitrate(bps); err != nil {
 		return nil, err
 	}
-	y, c := p.YOffset(p.Rect.Min.X, p.Rect.Min.Y), p.COffset(p.Rect.Min.X, p.Rect.Min.Y)
 	key := e.key.Swap(false)
-	f, err := e.enc.Encode(&codec.VideoFrame{
-		Width: e.cfg.Width, Height: e.cfg.Height, StrideY: p.YStride, StrideUV: p.CStride, Y: p.Y[y:], U: p.Cb[c:], V: p.Cr[c:],
-	}, e.now(), key)
+	f, err := e.enc.Encode(src, now, key)
 	if key && err != nil {
 		e.key.Store(true) // it was not fulfilled
 	}
 	return f, err
+}
+
+// takes reports whether the picture of that time is to be coded at so many a
+// second; 0 is all. The caller holds mu.
+func (e *encoder) takes(now time.Duration, fps int) bool {
+	if fps <= 0 || fps >= e.cfg.FPS {
+		return true
+	}
+	step := time.Second / time.Duration(fps)
+	if now < e.due-step/4 { // a camera is not punctual
+		return false
+	}
+	e.due = max(e.due+step, now)
+	return true
+}
+
+// resize makes the encoder, anew where the size changes, for pictures of w x h.
+// The caller holds mu.
+func (e *encoder) resize(w, h int, limit codec.UplinkTarget, bps int) error {
+	outW, outH := w, h
+	if limit.Width > 0 || limit.Height > 0 {
+		outW, outH = resize.Size(w, h, limit)
+	}
+	scales := outW != w || outH != h
+	if e.enc != nil && outW == e.cfg.Width && outH == e.cfg.Height && scales == (e.scaled != nil) {
+		return nil
+	}
+	if e.enc != nil {
+		_ = e.enc.Close() // never fails
+	}
+	e.enc, e.scaled = nil, nil
+	e.cfg.Width, e.cfg.Height, e.cfg.BitrateBps = outW, outH, bps
+	enc, err := vp8.NewEncoder(e.cfg)
+	if err != nil {
+		return err
+	}
+	e.enc = enc
+	if scales {
+		e.scaled, err = codec.NewVideoPool(int64(codec.VideoFrameBytes(outW, outH))).Get(outW, outH)
+	}
+	return err
 }
 
 // Controller implements mediadevices' codec.Controllable.
@@ -165,12 +228,17 @@ func (e *encoder) ForceKeyFrame() error {
 
 // SetBitRate changes the target from the next picture on. It does not block.
 func (e *encoder) SetBitRate(bps int) error {
-	if bps < 10_000 || bps > 100_000_000 {
-		return fmt.Errorf("bitrate %d: want 10000..100000000: %w", bps, codec.ErrBadConfig)
+	if bps < minBitrate || bps > 100_000_000 {
+		return fmt.Errorf("bitrate %d: want %d..100000000: %w", bps, minBitrate, codec.ErrBadConfig)
 	}
 	e.bitrate.Store(int64(bps))
 	return nil
 }
+
+const minBitrate = 10_000
+
+// Limit implements [Limiter].
+func (e *encoder) Limit(t codec.UplinkTarget) { e.limit.Store(&t) }
 
 // Close frees the encoder. It does not wait for a Read that waits for the
 // source; that Read returns io.EOF with the source's next picture.

@@ -203,3 +203,66 @@ func BenchmarkEncoders(b *testing.B) {
 		})
 	}
 }
+
+// What is asked for bounds size, rate and bitrate, from a key frame on.
+func TestLimit(t *testing.T) {
+	e := build(t, play(images(t, 640, 360, 90)))
+	defer e.Close()
+	limiter := e.Controller().(Limiter)
+	dec, err := vp8.NewDecoder(vp8.DecoderConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dec.Close()
+	read := func(n int) (keys, bytes int) {
+		t.Helper()
+		for range n {
+			b, release, err := e.Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := dec.Decode(b); err != nil {
+				t.Fatal(err)
+			}
+			if head, _ := vp8.ParseHeader(b); head.Key {
+				keys++
+			}
+			bytes += len(b)
+			release()
+		}
+		return keys, bytes
+	}
+	expect := func(what string, w, h int) {
+		t.Helper()
+		if gotW, gotH := dec.Size(); gotW != w || gotH != h {
+			t.Errorf("%s: %dx%d, want %dx%d", what, gotW, gotH, w, h)
+		}
+	}
+	read(5)
+	expect("at first", 640, 360)
+	limiter.Limit(codec.UplinkTarget{Width: 320, Height: 180, FPS: 30, BitrateBps: 200_000})
+	if keys, _ := read(10); keys != 1 {
+		t.Errorf("%d key frames when the size changed, want 1", keys)
+	}
+	expect("320x180", 320, 180)
+	limiter.Limit(codec.UplinkTarget{Width: 1280, Height: 720})
+	read(5)
+	expect("more than there is", 640, 360)
+	// Of what is left, half the pictures.
+	limiter.Limit(codec.UplinkTarget{FPS: 15})
+	coded := 0
+	for {
+		_, release, err := e.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		release()
+		coded++
+	}
+	if coded < 30 || coded > 37 {
+		t.Errorf("%d of 70 pictures are coded at half the rate", coded)
+	}
+}
