@@ -27,6 +27,10 @@ type Result struct {
 	// stood still.
 	Layout string `json:"layout,omitempty"`
 	Still  bool   `json:"still,omitempty"`
+	// PerViewer is cores for each viewer, EncodeShare encoding by that of a room
+	// that moves: both against another run, by a headline; 0 otherwise.
+	PerViewer   float64 `json:"coresPerViewer,omitempty"`
+	EncodeShare float64 `json:"encodeShare,omitempty"`
 	// TopTier is nil when nobody waited for it.
 	TopTier *TopTier `json:"topTier,omitempty"`
 
@@ -157,6 +161,10 @@ type ServerView struct {
 	Rested   float64 `json:"rested"`
 	// Cores of the rooms by what they were spent on; the network's are not in it.
 	Cores StageCores `json:"cores"`
+	// GovernorLevel is how far quality was lowered when the measurement ended,
+	// GovernorClimbs how often it was lowered meanwhile.
+	GovernorLevel  float64 `json:"governorLevel,omitempty"`
+	GovernorClimbs float64 `json:"governorClimbs,omitempty"`
 	// EncodeMsPerCanvas is the processor time of all encodes of a canvas.
 	EncodeMsPerCanvas float64 `json:"encodeMsPerCanvas"`
 }
@@ -219,6 +227,7 @@ func evaluate(cfg Config, members []*member, w *witness, start, end snapshot) *R
 	if start.metrics != nil && end.metrics != nil {
 		d := end.metrics.since(start.metrics)
 		r.Server = view(d, seconds)
+		r.Server.GovernorLevel = end.metrics["mixdown_governor_level"]
 		if threads := end.metrics["mixdown_pool_workers"]; threads > 0 {
 			r.Server.PoolBusy = d["mixdown_pool_busy_seconds_total"] / seconds / threads
 		}
@@ -315,6 +324,7 @@ func view(d series, seconds float64) *ServerView {
 		Canvases:               d["mixdown_canvas_drawn_total"] / seconds,
 		Passed:                 d.sum("mixdown_rendition_passed_total") / seconds,
 		Rested:                 d.sum("mixdown_rendition_still_total") / seconds,
+		GovernorClimbs:         d.sum("mixdown_governor_climbs_total"),
 	}
 	for stage, cores := range map[string]*float64{
 		"decode": &v.Cores.Decode, "compose": &v.Cores.Compose, "encode": &v.Cores.Encode, "sound": &v.Cores.Sound,

@@ -22,7 +22,7 @@ func headline(t *testing.T) (*Report, *machineOf) {
 		Room: Config{Duration: 30 * time.Second, Log: io.Discard}, CapacityTo: 64, Version: "v9", Commit: "0123abc",
 		Now: time.Date(2026, 11, 20, 23, 30, 0, 0, time.FixedZone("", 3600)),
 		Measure: func(ctx context.Context, cfg Config) (*Result, error) {
-			if cfg.Participants == 9 && cfg.Talkers == 9 && cfg.ImpairCount == 0 {
+			if cfg.Participants == 9 && cfg.Talkers == 9 && cfg.ImpairCount == 0 && cfg.Viewers == 0 && !cfg.Still {
 				round++
 			}
 			r, err := m.measure(ctx, cfg)
@@ -30,6 +30,22 @@ func headline(t *testing.T) (*Report, *machineOf) {
 			r.Ratio = r.ServerCores / r.Floor.Total
 			if cfg.ImpairCount > 0 {
 				r.Poor = &Group{Clients: cfg.ImpairCount, Unexcused: Gaps{P999: 65}}
+			}
+			encode := 0.11
+			switch {
+			case cfg.Viewers > 0:
+				r.ServerCores += 0.002 * float64(cfg.Viewers)
+			case cfg.Still:
+				encode = 0.011
+			case cfg.Participants == 2:
+				encode = 0
+			}
+			r.Server = &ServerView{AudioTickLatenessP99Ms: 3, Cores: StageCores{Encode: encode}}
+			r.Viewers, r.Still = cfg.Viewers, cfg.Still
+			if cfg.noFloor {
+				r.Server.VideoEncodes = map[string]float64{"1280x720@30": encode * 270}
+				r.Server.VideoDecodes, r.Server.Canvases = float64(30*cfg.Participants), 30
+				return r, err
 			}
 			r.SoundLatency = &Latency{P50: 50 + float64(round), P95: 70, Readings: 900}
 			if cfg.AudioOnly {
@@ -39,6 +55,21 @@ func headline(t *testing.T) (*Report, *machineOf) {
 				r.Skew = &Skew{Shown: SkewFigures{P50: -7}, Readings: 100}
 			}
 			return r, err
+		},
+		Churn: func(_ context.Context, cfg ChurnConfig) (*ChurnResult, error) {
+			if err := cfg.Validate(); err != nil {
+				return nil, err
+			}
+			return &ChurnResult{
+				Burst: Burst{
+					Joins: cfg.Joins, Seconds: 2, FirstPictureMs: Spread{100, 350, 410}, FirstSoundMs: Spread{60, 80, 90},
+					Keyframes: map[string]float64{"640x360@30": 7}, Span: 2.3, Stayers: Undisturbed{PictureGapUnexcusedMs: 51, SoundGapUnexcusedMs: 33, Decoded: 120},
+				},
+				Cycles: &Cycles{
+					Cycles: cfg.Cycles, Before: Footprint{100 << 20, 9 << 20, 70, 18}, After: Footprint{101 << 20, 9 << 20, 70, 18},
+					Stayers: Undisturbed{PictureGapUnexcusedMs: 67, SoundGapUnexcusedMs: 31, Decoded: 300},
+				},
+			}, nil
 		},
 	})
 	if err != nil {
@@ -51,7 +82,7 @@ func headline(t *testing.T) (*Report, *machineOf) {
 // the table says how far they are apart.
 func TestHeadline(t *testing.T) {
 	r, m := headline(t)
-	want := []int{9, 9, 9, 16, 30, 4, 8, 16, 32, 32, 24, 24, 20, 22, 22, 21, 21}
+	want := []int{9, 9, 9, 16, 30, 2, 9, 9, 49, 4, 8, 16, 32, 32, 24, 24, 20, 22, 22, 21, 21}
 	if len(m.measured) != 2*len(want) {
 		t.Fatalf("measured %v", m.measured)
 	}
@@ -113,6 +144,11 @@ func TestHeadlineErrors(t *testing.T) {
 	if _, err := Headline(context.Background(), cfg); !errors.Is(err, failing) || !strings.Contains(err.Error(), "nine-talk") {
 		t.Errorf("error %v: want one that says which run failed, and why", err)
 	}
+	cfg.Measure = func(context.Context, Config) (*Result, error) { return &Result{}, nil }
+	cfg.Churn = func(context.Context, ChurnConfig) (*ChurnResult, error) { return nil, failing }
+	if _, err := Headline(context.Background(), cfg); !errors.Is(err, failing) || !strings.Contains(err.Error(), "churn") {
+		t.Errorf("error %v: want one that says what failed, and why", err)
+	}
 	cfg.Rounds = -1
 	if _, err := Headline(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), "rounds") {
 		t.Errorf("error %v: want one about rounds", err)
@@ -153,12 +189,13 @@ func TestReportIsKept(t *testing.T) {
 
 func TestLoadReportErrors(t *testing.T) {
 	for name, text := range map[string]string{
-		"not JSON":          "{",
-		"something else":    `{"a":1}`,
-		"nothing in it":     `{"date":"2026-11-20T00:00:00Z"}`,
-		"no runs":           `{"date":"2026-11-20T00:00:00Z","scenarios":[{"name":"x"}]}`,
-		"a run that is nil": `{"date":"2026-11-20T00:00:00Z","scenarios":[{"name":"x","runs":[null]}]}`,
-		"no reason":         `{"date":"2026-11-20T00:00:00Z","capacity":[{"broke":3}]}`,
+		"not JSON":           "{",
+		"something else":     `{"a":1}`,
+		"nothing in it":      `{"date":"2026-11-20T00:00:00Z"}`,
+		"no runs":            `{"date":"2026-11-20T00:00:00Z","scenarios":[{"name":"x"}]}`,
+		"a run that is nil":  `{"date":"2026-11-20T00:00:00Z","scenarios":[{"name":"x","runs":[null]}]}`,
+		"a churn of nothing": `{"date":"2026-11-20T00:00:00Z","capacity":[{"held":3}],"churn":[null]}`,
+		"no reason":          `{"date":"2026-11-20T00:00:00Z","capacity":[{"broke":3}]}`,
 	} {
 		path := filepath.Join(t.TempDir(), "x.json")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -176,6 +213,7 @@ func TestLoadReportErrors(t *testing.T) {
 // FuzzReport: whatever the file says, reading and printing it do not panic.
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"date":"2026-11-20T00:00:00Z","commit":"x","seconds":60,"scenarios":[{"name":"n","title":"t","runs":[{"serverCores":1,"server":{}},{"serverCores":1.1,"poor":{}}]}],
+		"churn":[{"burst":{"keyframes":{"x":1e300}},"cycles":{}},{}],
 		"capacity":[{"held":3,"broke":4,"talkers":-1,"first":[{"what":"joining"}],"points":[{"participants":3,"cores":2,"serverCores":1e308},{"participants":4,"error":"x"}]}]}`))
 	f.Add([]byte(`{"date":"2026-11-20T00:00:00Z","capacity":[{"points":[{"participants":-9,"fps":1e-300,"nominalFps":1}]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

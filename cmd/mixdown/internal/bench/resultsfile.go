@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,13 +30,16 @@ type Report struct {
 	// Seconds of each measurement.
 	Seconds   float64           `json:"seconds"`
 	Scenarios []ScenarioResult  `json:"scenarios"`
+	Churn     []*ChurnResult    `json:"churn,omitempty"`
 	Capacity  []*CapacityResult `json:"capacity,omitempty"`
 }
 
-// ScenarioResult is one column of the headline table.
+// ScenarioResult is one column of a headline table.
 type ScenarioResult struct {
 	Name  string `json:"name"`
 	Title string `json:"title"`
+	// Group says in which table; empty is the first.
+	Group string `json:"group,omitempty"`
 	// Command measures this alone.
 	Command string    `json:"command"`
 	Runs    []*Result `json:"runs"`
@@ -138,6 +142,9 @@ func parseReport(data []byte) (*Report, error) {
 				return nil, fmt.Errorf("scenario %q has a run that is null", s.Name)
 			}
 		}
+	}
+	if slices.Contains(r.Churn, nil) {
+		return nil, errors.New("a churn is null")
 	}
 	for _, c := range r.Capacity {
 		if c == nil || c.Broke > 0 && len(c.First) == 0 {

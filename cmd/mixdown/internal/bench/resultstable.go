@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// row is one line of the headline table: a figure of every run, which is left
-// out where there is none.
+// row is one line of a headline table: a figure of every run, which is left out
+// where there is none.
 type row struct {
 	name   string
 	digits int
@@ -55,6 +55,43 @@ var headlineRows = []row{
 		return positive(r.OwnMarkerBelowDB.Min)
 	}},
 	{"own tone below the others', worst, dB", 0, func(r *Result) (float64, bool) { return positive(r.OwnToneBelowDB.Min) }},
+	{"clients, cores", 2, func(r *Result) (float64, bool) { return positive(r.ClientCores) }},
+}
+
+// told makes a row's figure of what the server says of itself.
+func told(of func(*ServerView) (float64, bool)) func(*Result) (float64, bool) {
+	return func(r *Result) (float64, bool) {
+		if r.Server == nil {
+			return 0, false
+		}
+		return of(r.Server)
+	}
+}
+
+// always is for figures whose zero is what is to be shown.
+func always(v float64) (float64, bool) { return v, true }
+
+// pictureRows are of the second table.
+var pictureRows = []row{
+	{"server, cores", 2, func(r *Result) (float64, bool) { return positive(r.ServerCores) }},
+	{"memory, MB", 0, func(r *Result) (float64, bool) { return positive(float64(r.RSSBytes >> 20)) }},
+	{"pictures/s, worst client", 1, func(r *Result) (float64, bool) { return positive(r.Healthy.FPS.Min) }},
+	{"decoded/s", 0, told(func(v *ServerView) (float64, bool) { return always(v.VideoDecodes) })},
+	{"composed/s", 1, told(func(v *ServerView) (float64, bool) { return always(v.Canvases) })},
+	{"encoded/s", 1, told(func(v *ServerView) (float64, bool) { return always(v.encodes()) })},
+	{"sent on as they came/s", 1, told(func(v *ServerView) (float64, bool) { return positive(v.Passed) })},
+	{"cores of decoding", 3, told(func(v *ServerView) (float64, bool) { return always(v.Cores.Decode) })},
+	{"cores of composing", 3, told(func(v *ServerView) (float64, bool) { return always(v.Cores.Compose) })},
+	{"cores of encoding", 3, told(func(v *ServerView) (float64, bool) { return always(v.Cores.Encode) })},
+	{"cores of sound", 3, told(func(v *ServerView) (float64, bool) { return always(v.Cores.Sound) })},
+	{"cores of each viewer", 4, func(r *Result) (float64, bool) { return r.PerViewer, r.PerViewer != 0 }},
+	{"encoding, % of that of nine who move", 0, func(r *Result) (float64, bool) { return positive(r.EncodeShare * 100) }},
+	{"clients that were not sent the largest size", 0, func(r *Result) (float64, bool) {
+		if r.TopTier == nil {
+			return 0, false
+		}
+		return positive(float64(r.TopTier.Clients - r.TopTier.AtStart))
+	}},
 	{"clients, cores", 2, func(r *Result) (float64, bool) { return positive(r.ClientCores) }},
 }
 
@@ -117,38 +154,11 @@ func cell(v []float64, digits int) string {
 // always gives the same bytes.
 func (r *Report) Markdown(w io.Writer) error {
 	var b strings.Builder
-	runs := 0
-	for _, s := range r.Scenarios {
-		runs = max(runs, len(s.Runs))
+	first := r.table(&b, "", headlineRows)
+	if r.table(&b, groupPictures, pictureRows) || first {
+		fmt.Fprintf(&b, "\n± is half the difference between the runs, which took turns.\n")
 	}
-	if len(r.Scenarios) > 0 {
-		fmt.Fprintf(&b, "| %s, %d runs of %v each |", r.Date.Format(time.DateOnly), runs, time.Duration(r.Seconds*float64(time.Second)))
-		for _, s := range r.Scenarios {
-			fmt.Fprintf(&b, " %s |", s.Title)
-		}
-		b.WriteString("\n|---|" + strings.Repeat("---|", len(r.Scenarios)) + "\n")
-		for _, row := range headlineRows {
-			var cells []string
-			some := false
-			for _, s := range r.Scenarios {
-				v := row.values(s)
-				cells, some = append(cells, cell(v, row.digits)), some || len(v) > 0
-			}
-			if some {
-				fmt.Fprintf(&b, "| %s | %s |\n", row.name, strings.Join(cells, " | "))
-			}
-		}
-		b.WriteString("| noise: the server's cores differ between the runs by |")
-		for _, s := range r.Scenarios {
-			middle, off := spread(headlineRows[0].values(s))
-			if len(s.Runs) < 2 || !(middle > 0) {
-				b.WriteString(" one run |")
-				continue
-			}
-			fmt.Fprintf(&b, " %.0f%% |", 200*off/middle)
-		}
-		fmt.Fprintf(&b, "\n\n± is half the difference between the runs, which took turns.\n")
-	}
+	r.churnLines(&b)
 	r.capacityLines(&b)
 	fmt.Fprintf(&b, "\n%s, %s; commit %s, libvpx %s, %s.\n", r.Machine, r.Kernel, r.Commit, r.Versions["libvpx"], r.Versions["libopus"])
 	for _, s := range r.Scenarios {
@@ -159,6 +169,68 @@ func (r *Report) Markdown(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// table writes that of a group of scenarios, unless there are none.
+func (r *Report) table(b *strings.Builder, group string, rows []row) bool {
+	var scenarios []ScenarioResult
+	runs := 0
+	for _, s := range r.Scenarios {
+		if s.Group == group {
+			scenarios, runs = append(scenarios, s), max(runs, len(s.Runs))
+		}
+	}
+	if len(scenarios) == 0 {
+		return false
+	}
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(b, "| %s, %d runs of %v each |", r.Date.Format(time.DateOnly), runs, time.Duration(r.Seconds*float64(time.Second)))
+	for _, s := range scenarios {
+		fmt.Fprintf(b, " %s |", s.Title)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(scenarios)) + "\n")
+	for _, row := range rows {
+		var cells []string
+		some := false
+		for _, s := range scenarios {
+			v := row.values(s)
+			cells, some = append(cells, cell(v, row.digits)), some || len(v) > 0
+		}
+		if some {
+			fmt.Fprintf(b, "| %s | %s |\n", row.name, strings.Join(cells, " | "))
+		}
+	}
+	b.WriteString("| noise: the server's cores differ between the runs by |")
+	for _, s := range scenarios {
+		middle, off := spread(headlineRows[0].values(s))
+		if len(s.Runs) < 2 || !(middle > 0) {
+			b.WriteString(" one run |")
+			continue
+		}
+		fmt.Fprintf(b, " %.0f%% |", 200*off/middle)
+	}
+	b.WriteString("\n")
+	return true
+}
+
+// churnLines says what coming and going costs.
+func (r *Report) churnLines(b *strings.Builder) {
+	for i, c := range r.Churn {
+		fmt.Fprintf(b, "\nComing and going, run %d: %d join within %.3g s: first picture %v ms, first sound %v ms; key frames %s.",
+			i+1, c.Burst.Joins, c.Burst.Seconds, c.Burst.FirstPictureMs, c.Burst.FirstSoundMs, c.Burst.keyframes())
+		u := c.Burst.Stayers
+		if y := c.Cycles; y != nil {
+			fmt.Fprintf(b, " %d more join and leave: resident memory %.0f and %.0f MB, goroutines %d and %d.",
+				y.Cycles, mb(y.Before.RSSBytes), mb(y.After.RSSBytes), y.Before.Goroutines, y.After.Goroutines)
+			u.PictureGapUnexcusedMs = max(u.PictureGapUnexcusedMs, y.Stayers.PictureGapUnexcusedMs)
+			u.SoundGapUnexcusedMs = max(u.SoundGapUnexcusedMs, y.Stayers.SoundGapUnexcusedMs)
+			u.Decoded, u.Black = u.Decoded+y.Stayers.Decoded, u.Black+y.Stayers.Black
+		}
+		fmt.Fprintf(b, " Those who stay: pauses of %.0f ms in pictures, %.0f in sound, while the machine was not late; %d of %d pictures lacked one of them.\n",
+			u.PictureGapUnexcusedMs, u.SoundGapUnexcusedMs, u.Black, u.Decoded)
+	}
 }
 
 // capacityLines says where a room ended.
