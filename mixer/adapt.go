@@ -15,6 +15,10 @@ const (
 	// adaptLanding is what a rung must leave to one who falls: a bit above the
 	// floor, or he would fall again at once.
 	adaptLanding = 0.65
+	// adaptConfirm is how long an estimate must be below the floor: when feedback
+	// comes late, connections believe the worst until it is there. They slow down
+	// by themselves meanwhile, so that waiting fills no queue.
+	adaptConfirm = 100 * time.Millisecond
 	// adaptMargin times the nominal of a rung is wanted before going up to it: a
 	// key frame comes first, and repairs are on top. Connections prove a little
 	// more than that when they are asked for the nominal.
@@ -134,6 +138,8 @@ type adapter struct {
 	notBefore time.Duration // the next step up
 	above     bool          // the estimate is above the next rung's margin
 	aboveFrom time.Duration
+	under     bool // the estimate is below the rung's floor
+	underFrom time.Duration
 	fallen    []time.Duration // the last falls, adaptFalls at most
 	losing    time.Duration   // until when the client is a chronic loser
 
@@ -167,7 +173,7 @@ func (a *adapter) setRungs(rungs []int, now time.Duration) {
 			a.at = i
 		}
 	}
-	a.climbed, a.trial, a.above = false, false, false
+	a.climbed, a.trial, a.above, a.under = false, false, false, false
 }
 
 // step brings the client up to date with its path. most is the highest rung
@@ -185,7 +191,7 @@ func (a *adapter) step(now time.Duration, p path, most int) (SwitchReason, bool)
 		a.notBefore = max(a.notBefore, now+adaptSettle)
 		return SwitchCap, true
 	}
-	if to, reason := a.below(p, bad); to < a.at {
+	if to, reason := a.below(now, p, bad); to < a.at {
 		return a.fall(now, to, reason), true
 	}
 	to, reason := a.higher(now, p, most)
@@ -229,12 +235,17 @@ func (a *adapter) judge(now time.Duration, p path) (bad bool) {
 }
 
 // below is the rung to fall to, or the present one.
-func (a *adapter) below(p path, bad bool) (int, SwitchReason) {
+func (a *adapter) below(now time.Duration, p path, bad bool) (int, SwitchReason) {
 	if a.at == 0 {
 		return 0, 0
 	}
 	est := float64(p.estimateBps)
-	if est > 0 && est < adaptFloor*float64(a.rungs[a.at]) {
+	under := est > 0 && est < adaptFloor*float64(a.rungs[a.at])
+	if under && !a.under {
+		a.underFrom = now
+	}
+	a.under = under
+	if under && now-a.underFrom >= adaptConfirm {
 		to := a.at - 1
 		for to > 0 && est < adaptLanding*float64(a.rungs[to]) {
 			to--
@@ -304,7 +315,7 @@ func (a *adapter) higher(now time.Duration, p path, most int) (int, SwitchReason
 func withMargin(nominal int) int { return int(adaptMargin * float64(nominal)) }
 
 func (a *adapter) move(now time.Duration, to int) {
-	a.at, a.since, a.above, a.bad = to, now, false, 0
+	a.at, a.since, a.above, a.under, a.bad = to, now, false, false, 0
 }
 
 // onProbation reports whether the client has just gone up.
@@ -328,6 +339,9 @@ func (a *adapter) nextBps(now time.Duration, most int) int {
 // due is when a decision may come by time alone, for one who was looked at: far
 // off where nothing is in the offing.
 func (a *adapter) due(looked time.Duration) time.Duration {
+	if at := a.underFrom + adaptConfirm; a.under && at > looked {
+		return at
+	}
 	if at := max(a.aboveFrom+adaptSustain, a.notBefore); a.above && at > looked {
 		return at
 	}

@@ -19,6 +19,13 @@ func steps(a *adapter, from, to time.Duration, p path, most int) (moves []int) {
 	return moves
 }
 
+// fall lets the estimate stay low for long enough, until now.
+func fall(a *adapter, now time.Duration, bps int) SwitchReason {
+	a.step(now-adaptConfirm, path{estimateBps: bps}, len(a.rungs)-1)
+	reason, _ := a.step(now, path{estimateBps: bps}, len(a.rungs)-1)
+	return reason
+}
+
 func TestAdapterStart(t *testing.T) {
 	for _, c := range []struct {
 		rungs []int
@@ -81,7 +88,21 @@ func TestAdapterDecisions(t *testing.T) {
 
 func TestAdapterFallsAtOnce(t *testing.T) {
 	a := newAdapter(testRungs, 0)
-	if _, moved := a.step(time.Millisecond, path{estimateBps: 100_000}, 2); !moved || a.at != 0 {
+	// What is over by the next feedback was late feedback.
+	for now := time.Duration(0); now < time.Second; now += adaptConfirm {
+		est := 100_000
+		if now/adaptConfirm%2 == 1 {
+			est = 650_000
+		}
+		if _, moved := a.step(now, path{estimateBps: est}, 2); moved {
+			t.Fatalf("moved to %d", a.at)
+		}
+	}
+	a.step(time.Second, path{estimateBps: 100_000}, 2)
+	if due := a.due(time.Second); due != time.Second+adaptConfirm {
+		t.Errorf("looked at again after %v", due-time.Second)
+	}
+	if _, moved := a.step(time.Second+adaptConfirm, path{estimateBps: 100_000}, 2); !moved || a.at != 0 {
 		t.Fatalf("moved %v to %d", moved, a.at)
 	}
 }
@@ -149,7 +170,7 @@ func TestAdapterBacksOff(t *testing.T) {
 		}
 		waits = append(waits, (now - from).Round(time.Second))
 		now += time.Second
-		a.step(now, path{estimateBps: 700_000}, 2)
+		fall(a, now, 700_000)
 		if a.at != 1 {
 			t.Fatalf("on %d", a.at)
 		}
@@ -176,7 +197,7 @@ func TestAdapterChronicLoser(t *testing.T) {
 			a.step(now, path{estimateBps: 3_000_000}, 2)
 		}
 		now += 10 * time.Second // each stands longer than its probation
-		reason, _ = a.step(now, path{estimateBps: 700_000}, 2)
+		reason = fall(a, now, 700_000)
 		if falls++; falls > adaptFalls {
 			t.Fatal("falls for ever")
 		}
@@ -203,7 +224,7 @@ func TestAdapterOneFallInSteps(t *testing.T) {
 	now := time.Minute
 	for est := 1_900_000; a.at > 0; est /= 2 {
 		now += 200 * time.Millisecond
-		a.step(now, path{estimateBps: est}, 5)
+		fall(a, now, est)
 	}
 	if len(a.fallen) != 1 || a.isLosing(now) {
 		t.Errorf("%d falls, losing %v", len(a.fallen), a.isLosing(now))
@@ -341,13 +362,15 @@ func TestTierRate(t *testing.T) {
 	at(21*s+300*time.Millisecond, 0, true, nominal)
 	at(22*s, 700_000, true, nominal)
 	at(22*s+100*time.Millisecond, 0, true, nominal)
-	// Alone: at once.
-	at(23*s, 700_000, false, 665_000)
+	// Alone: sooner.
+	at(23*s, 700_000, false, nominal)
+	at(23*s+adaptConfirm, 700_000, false, 665_000)
 }
 
 func TestTierRateTellsSeldom(t *testing.T) {
 	r, told := newTierRate(1_000_000), 0
 	r.follow(0, 600_000, false)
+	r.follow(adaptConfirm, 600_000, false)
 	for now := time.Second; now < 61*time.Second; now += 50 * time.Millisecond {
 		if _, changed := r.follow(now, 0, false); changed {
 			told++

@@ -11,7 +11,8 @@ const (
 	rateRise = 0.08
 	// rateHold is how long somebody must want less before those who watch with
 	// him get less: a link that collapses passes by here within less, on its
-	// way to a lower tier, and costs nobody else anything.
+	// way to a lower tier, and costs nobody else anything. Who watches alone is
+	// followed after adaptConfirm.
 	rateHold = 500 * time.Millisecond
 	// rateStep is the least change that an encoder is told of, as a share of
 	// the nominal: telling it costs it time.
@@ -55,7 +56,11 @@ func (t *tierRate) follow(now time.Duration, lowest int, shared bool) (bps int, 
 		if !t.low {
 			t.low, t.lowFrom = true, now
 		}
-		if !shared || now-t.lowFrom >= rateHold {
+		hold := adaptConfirm
+		if shared {
+			hold = rateHold
+		}
+		if now-t.lowFrom >= hold {
 			t.now = target
 		}
 	}

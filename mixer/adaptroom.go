@@ -281,7 +281,7 @@ func (r *Room) tune(now time.Duration) {
 			rendition.SetBitrate(bps)
 		}
 		if rate.low {
-			r.tuneAt = min(r.tuneAt, now+rateHold/2)
+			r.tuneAt = min(r.tuneAt, now+adaptConfirm)
 		}
 	}
 	for rendition := range r.tierRates {
