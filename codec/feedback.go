@@ -35,7 +35,9 @@ type Feedback struct {
 	AudioLossFraction float64
 	// RTT by receiver reports.
 	RTT time.Duration
-	// EstimateBps is what the path is believed to carry; 0 is unknown.
+	// EstimateBps is what the path is believed to carry of pictures, sound and
+	// headers taken off; 0 is unknown. It comes with Report, and by itself as
+	// soon as it changes by a twentieth.
 	EstimateBps int
 	// Unprobed goes with EstimateBps: it cannot rise much above what is sent,
 	// because the transport has nothing with which to find out more (no RTX).

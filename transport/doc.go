@@ -36,7 +36,7 @@
 //
 //	Peer.WriteAudio, WriteVideo (lend, never block) -> pacer's bounded queues
 //	-> the dispatcher: sound, then repairs, then video at the pace
-//	   of the path; packets are cut and numbered at that moment
+//	   of the path, then probes; packets are cut and numbered at that moment
 //	-> SRTP -> ICE's selected pair -> sendto
 //
 // Frames are shared by all clients and are never changed: every peer numbers
@@ -46,6 +46,13 @@
 // the instant of the report, not from what happens to be written then. So it
 // stays right while nothing is: of silence that need not be sent (DTX) only the
 // first packet goes out.
+//
+// What the path carries an estimator says, to the Handler too, from the client's
+// transport-wide feedback (see estimator; pacedPath joins it to the pacer). A
+// queue that stands somewhere is the first sign of too much, and how fast it
+// empties is what the path carries. Larger pictures are probed for: for a moment
+// old packets go out again on top of the media. When the path falls, what waits is
+// dropped and only sound goes out until what is on its way has come.
 //
 // There are no pion interceptors: reports, feedback and repairs are ours.
 //

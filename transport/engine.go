@@ -50,7 +50,8 @@ type Config struct {
 	// Defaults to 1000.
 	MaxPeers int
 	// StartBps is the rate at which a client's path is taken to be until it
-	// is known: the pacer spreads pictures at it. Defaults to 4 Mb/s.
+	// is known, or until PaceVideo says what is sent: the pacer spreads pictures
+	// at it. Defaults to 4 Mb/s.
 	StartBps int
 	// MaxUplinkPackets and MaxUplinkBps are what one client may send, all
 	// streams together, per second; the rest is dropped and counted. They

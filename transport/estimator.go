@@ -100,12 +100,12 @@ type estimator struct {
 	sentAll  uint64 // bytes, numbered or not
 	reported int64  // the first number that nothing was said of
 
-	start float64 // bits/s to begin with
+	start float64 // bits/s to begin with; 0: there are no pictures yet
 	media float64 // bits/s that are to be sent, probes not counted
 	bps   float64 // 0: nothing is known yet
 
 	heard    time.Duration // the latest feedback; 0: none
-	began    time.Duration // the first
+	began    time.Duration // when there was an estimate first
 	interval time.Duration // between two, mean
 	trip     time.Duration // from sending to feedback, at its shortest
 
@@ -124,8 +124,8 @@ type estimator struct {
 	collapsed bool // taken by takeCollapse
 }
 
-func newEstimator(start float64, seed uint64) *estimator {
-	return &estimator{log: newSentLog(), trend: newTrendline(), probe: newProber(seed), start: start, interval: usualInterval}
+func newEstimator(seed uint64) *estimator {
+	return &estimator{log: newSentLog(), trend: newTrendline(), probe: newProber(seed), interval: usualInterval}
 }
 
 // known reports whether there is an estimate.
@@ -179,12 +179,10 @@ func (e *estimator) feedback(b []byte, now time.Duration) bool {
 
 // rhythm notes when feedback came, and ends a stall.
 func (e *estimator) rhythm(now time.Duration) {
-	if e.heard == 0 {
-		e.began = now
-		if e.bps == 0 {
-			e.bps = e.start
-		}
-	} else {
+	if e.bps == 0 && e.start > 0 {
+		e.bps, e.began = e.start, now
+	}
+	if e.heard != 0 {
 		span := min(now-e.heard, stallMin) // longer is a pause
 		e.interval += (span - e.interval) / 8
 	}
@@ -232,6 +230,9 @@ func (e *estimator) arrived(number int64, at, now time.Duration) {
 
 // control judges what a feedback told: so many packets of so many were lost.
 func (e *estimator) control(lost, told int, now time.Duration) {
+	if !e.known() {
+		return
+	}
 	if e.stalled {
 		e.recover(lost, told, now)
 		return
@@ -349,7 +350,7 @@ func (e *estimator) tick(now time.Duration) {
 	if e.probe.tick(now) {
 		e.probe.failed(now)
 	}
-	if e.log.packets < stallPackets {
+	if e.log.packets < stallPackets || !e.known() {
 		e.stalled = e.stalled && e.log.packets > 0 // nothing is on its way: try
 		return
 	}

@@ -101,8 +101,11 @@ func (e *estimator) takeReport(loss float64, rtt, now time.Duration) {
 		return
 	}
 	e.loss = loss
-	if e.bps == 0 {
+	if e.bps == 0 && e.start > 0 {
 		e.bps, e.began = e.start, now
+	}
+	if !e.known() {
+		return
 	}
 	if !r.rembRules(now) && !first {
 		e.follow(rate, loss, queued, span, now)

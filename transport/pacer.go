@@ -275,6 +275,9 @@ func (p *pacer) pushVideo(f *codec.EncodedFrame, now time.Duration) codec.Verdic
 		p.stats.VideoDropped++
 		return verdict
 	}
+	if e := p.path.est; e.start == 0 { // nobody said what it takes
+		e.start = float64(p.cfg.TargetBps)
+	}
 	first := p.stream == 0
 	if f.Stream != p.stream {
 		if !first {

@@ -65,7 +65,7 @@ type pacedPath struct {
 
 func newPacedPath(cfg *pacerConfig) pacedPath {
 	p := pacedPath{
-		est:          newEstimator(float64(cfg.TargetBps), cfg.Seed),
+		est:          newEstimator(cfg.Seed),
 		numbersVideo: cfg.VideoTWCC != 0, numbersSound: cfg.AudioTWCC != 0,
 	}
 	if cfg.AudioSSRC != 0 {

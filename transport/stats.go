@@ -44,6 +44,10 @@ type Stats struct {
 	// without a key frame or did not fit, VideoFlushed those that were thrown
 	// out of a queue.
 	VideoDropped, VideoFlushed uint64
+	// Probes is packets that were sent only to see what paths carry, Collapses
+	// times that a path carried much less all at once, so that what waited was
+	// thrown away.
+	Probes, Collapses uint64
 	// RepairsRefused is repairs beyond the budget or the queue.
 	RepairsRefused uint64
 	// Overflows is times that an assembler held too much and let go of it.
@@ -80,6 +84,8 @@ func (s *Stats) add(o Stats) {
 	s.AudioDropped += o.AudioDropped
 	s.VideoDropped += o.VideoDropped
 	s.VideoFlushed += o.VideoFlushed
+	s.Probes += o.Probes
+	s.Collapses += o.Collapses
 	s.RepairsRefused += o.RepairsRefused
 	s.Overflows += o.Overflows
 	s.Policed += o.Policed
@@ -152,6 +158,7 @@ func (p *Peer) totals() Stats {
 	if p.out.pacer != nil {
 		o := &p.out.pacer.stats
 		s.Repairs, s.NACKsReceived, s.RepairsRefused = o.RepairPackets, o.NACKed, o.NACKOverBudget
+		s.Probes, s.Collapses = o.ProbePackets, o.Collapses
 		s.AudioDropped, s.VideoDropped, s.VideoFlushed = o.AudioDropped, o.VideoDropped, o.VideoFlushed
 	}
 	return s

@@ -114,7 +114,8 @@ func TestTWCCRefuses(t *testing.T) {
 			t.Errorf("%s was taken", name)
 		}
 	}
-	e := newEstimator(1e6, 1)
+	e := newEstimator(1)
+	e.start = 1e6
 	for range 10 {
 		e.number(1000, time.Second)
 	}
@@ -159,7 +160,8 @@ func FuzzTWCC(f *testing.F) {
 		if len(one) > 2000 || len(two) > 2000 {
 			return
 		}
-		e := newEstimator(1e6, 3)
+		e := newEstimator(3)
+		e.start = 1e6
 		now := time.Second
 		for round := range 6 {
 			for i := range int(n) {
@@ -214,7 +216,8 @@ func TestFeedbackAllocations(t *testing.T) {
 // feedbackLoop sends 40 packets in 100 ms, 3.8 Mb/s, all of which come, and has
 // the client say so.
 func feedbackLoop() (e *estimator, step func()) {
-	e = newEstimator(4e6, 1)
+	e = newEstimator(1)
+	e.start = 4e6
 	now := 16 * twccReference
 	var b []byte
 	return e, func() {
