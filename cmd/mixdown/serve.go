@@ -28,6 +28,7 @@ type serveCmd struct {
 	NoRED    bool          `name:"no-red" help:"Do not ask clients to send their sound twice (RFC 2198), which costs them some 32 kb/s and hides bursts of loss."`
 	Workers  int           `default:"0" help:"Threads for video (0: one per core)."`
 	Cores    float64       `default:"0" help:"Processor time that may be used, in cores. Joins that would take more than 80% of it are refused (0: all there is, or the control group's quota)."`
+	NoLimit  bool          `help:"Refuse nobody and never lower quality, whatever it costs: for measurements."`
 	Log      string        `enum:"text,json" default:"text" help:"Form of the log on stderr: text or json."`
 	LogLevel string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 
@@ -135,7 +136,10 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		log.Debug("running without", "error", err)
 	}
 	budget := c.Cores
-	if budget == 0 {
+	switch {
+	case c.NoLimit:
+		budget = 0
+	case budget == 0:
 		budget = worker.Cores()
 	}
 	app, err := NewApp(Config{
