@@ -1,5 +1,5 @@
-// Package webm writes VP8 and Opus into WebM files that survive a crash, and
-// finishes files that a crash left behind.
+// Package webm writes VP8 and Opus into WebM files that survive a crash,
+// finishes files that a crash left behind, and makes live streams ([Live]).
 //
 // # Use
 //

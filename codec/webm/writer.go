@@ -29,60 +29,22 @@ const (
 	maxClusterMs = 2000
 	// maxClusterBytes keeps what a seek must read small at any bitrate.
 	maxClusterBytes = 4 << 20
-	// maxLateMs is how far behind the newest block a block may be: its time
-	// within the Cluster has 16 bits.
-	maxLateMs = 30_000
-	// maxHeld bounds the blocks held back per track; Window bounds them
-	// first unless packets are very short. The oldest is written then.
-	maxHeld = 256
 	// firstPicture and maxPicture are the length of a picture that has no
 	// successor to tell: 1/30 s, or as long as the one before it took.
 	firstPicture = time.Second / 30
 	maxPicture   = 200 * time.Millisecond
 )
 
-// block is a frame that waits for its turn.
-type block struct {
-	frame *codec.EncodedFrame
-	at    time.Duration
-	ms    int64
-}
-
-// track is one track's state.
-type track struct {
-	number byte
-	// lastMs is the newest time handed in, -1 before the first.
-	lastMs int64
-	// end is when what was written ends; last is the start of its last block.
-	end, last time.Duration
-	written   bool
-
-	held [maxHeld]block // a ring
-	head int
-	n    int
-}
-
-func (t *track) push(b block) { t.held[(t.head+t.n)%maxHeld] = b; t.n++ }
-
-func (t *track) pop() block {
-	b := t.held[t.head]
-	t.held[t.head] = block{}
-	t.head, t.n = (t.head+1)%maxHeld, t.n-1
-	return b
-}
-
 // Writer writes one file. See the package comment for the layout. It is not
 // safe for concurrent use; its calls block for as long as the disk does.
 type Writer struct {
-	dst          io.WriterAt
-	layout       layout
-	windowMs     int64
-	video, audio *track
+	dst    io.WriterAt
+	layout layout
+	order
 
 	end       int64 // of the last whole element
 	cluster   int64 // where the open Cluster starts; 0 for none
 	clusterMs int64
-	newestMs  int64 // of all that was handed in
 	cues      cueList
 	scratch   []byte
 	err       error // the first write error; nothing is written after it
@@ -102,15 +64,9 @@ func NewWriter(dst io.WriterAt, cfg Config) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("webm: header: %w", err)
 	}
-	w := &Writer{dst: dst, windowMs: millis(cfg.Window), end: int64(len(head)), newestMs: -1}
+	w := &Writer{dst: dst, order: newOrder(cfg), end: int64(len(head))}
 	if w.layout, err = parseLayout(newReader(bytes.NewReader(head), w.end)); err != nil {
 		return nil, fmt.Errorf("webm: header: %w", err)
-	}
-	if cfg.Video != nil {
-		w.video = &track{number: videoNumber, lastMs: -1}
-	}
-	if cfg.Audio != nil {
-		w.audio = &track{number: audioNumber, lastMs: -1}
 	}
 	if _, err := dst.WriteAt(head, 0); err != nil {
 		return nil, fmt.Errorf("webm: header: %w", err)
@@ -133,26 +89,9 @@ func (w *Writer) Write(f *codec.EncodedFrame, at time.Duration) error {
 	if w.err != nil {
 		return w.err
 	}
-	t := w.video
-	if f.Codec == codec.Opus {
-		t = w.audio
+	if err := w.take(f, at); err != nil {
+		return err
 	}
-	ms := millis(at)
-	switch {
-	case t == nil || f.Codec != codec.VP8 && f.Codec != codec.Opus:
-		return fmt.Errorf("webm: %v: %w", f.Codec, ErrNoTrack)
-	case ms < 0 || ms <= t.lastMs || ms < w.newestMs-maxLateMs:
-		return ErrOrder
-	case t == w.video && t.lastMs < 0 && !f.Key:
-		return codec.ErrNeedKey
-	case len(f.Data) == 0:
-		return fmt.Errorf("webm: empty frame: %w", codec.ErrCorrupt)
-	case len(f.Data) > maxBlockBytes:
-		return codec.ErrTooLarge
-	}
-	t.lastMs = ms
-	w.newestMs = max(w.newestMs, ms)
-	t.push(block{f.Retain(), at, ms})
 	return w.drain(false)
 }
 
@@ -172,20 +111,7 @@ func (w *Writer) Flush() error {
 // frame without retaining it, instead of writing it. It is for ending a file
 // at an instant and going on in another.
 func (w *Writer) Cut(at time.Duration, take func(f *codec.EncodedFrame, at time.Duration)) {
-	for _, t := range []*track{w.video, w.audio} {
-		if t == nil {
-			continue
-		}
-		for n := t.n; n > 0; n-- {
-			b := t.pop()
-			if b.at < at {
-				t.push(b) // the ring turns once: the order stays
-				continue
-			}
-			take(b.frame, b.at)
-			b.frame.Release()
-		}
-	}
+	w.cut(at, take)
 }
 
 // drain writes the blocks whose place in the order is known, or all of them.
@@ -200,27 +126,6 @@ func (w *Writer) drain(all bool) error {
 		b.frame.Release()
 	}
 	return w.err
-}
-
-// next returns the track whose first held block is to be written now, or nil.
-func (w *Writer) next(all bool) *track {
-	t, other := w.video, w.audio
-	if t == nil || t.n == 0 || other != nil && other.n > 0 && other.held[other.head].ms < t.held[t.head].ms {
-		t, other = other, t
-	}
-	if t == nil || t.n == 0 {
-		return nil
-	}
-	ms := t.held[t.head].ms
-	switch {
-	case all, other == nil, other.n > 0, t.n == maxHeld:
-		return t
-	case ms <= other.lastMs: // the other one goes on behind it
-		return t
-	case w.newestMs-ms >= w.windowMs:
-		return t
-	}
-	return nil
 }
 
 // put writes one block, in a new Cluster where one is due.
@@ -240,14 +145,7 @@ func (w *Writer) put(t *track, b block) error {
 	if cluster == w.end {
 		buf = appendCluster(buf, b.ms)
 	}
-	var flags byte
-	switch {
-	case t == w.audio || key:
-		flags = flagKey
-	case f.Discardable:
-		flags = flagDiscardable
-	}
-	buf = appendBlock(buf, t.number, int16(rel), flags, f.Data)
+	buf = appendBlock(buf, t.number, int16(rel), w.flags(t, f), f.Data)
 	w.scratch = buf
 	// One write: a crash leaves at most one partial block, and a write that
 	// fails halfway is not counted in end.
