@@ -1,5 +1,5 @@
-// Package ogg reads Opus out of Ogg files (RFC 3533, RFC 7845): packet by
-// packet, as a stream, in bounded memory, in pure Go.
+// Package ogg reads Opus out of Ogg files (RFC 3533, RFC 7845) and writes it
+// into streams: packet by packet, in bounded memory, in pure Go.
 //
 //	r, err := ogg.NewReader(file) // checks the two headers
 //	for {
@@ -7,6 +7,12 @@
 //		n, err := decoder.Decode(p.Data, pcm)
 //		play(pcm[p.From:p.To])
 //	}
+//
+// and
+//
+//	w, err := ogg.NewWriter(ogg.WriterConfig{})
+//	out, err = w.Append(out[:0], packet, pts) // what is to be sent now
+//	out = w.Close(out[:0])
 //
 // A file holds one stream. Files in which several play at once (multiplexed,
 // as with a picture) or one after the other (chained, as radio stations send)
