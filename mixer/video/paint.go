@@ -185,8 +185,8 @@ func (c *Compositor) paintContent(dst *codec.VideoFrame, t *tileState, clip layo
 	if err := c.paintPicture(dst, t, clip); err != nil {
 		return err
 	}
-	if t.dim {
-		dim(dst, intersect(t.at, clip))
+	if part := intersect(t.at, clip); t.dim && !part.Empty() { // the bars are dark as they are
+		dim(dst, part)
 	}
 	return nil
 }

@@ -74,6 +74,37 @@ func TestFrozen(t *testing.T) {
 	step(2*frozenAfter+4*time.Second, true, true)
 }
 
+// TestDimsNoBars: a mark that comes and goes on the bars beside a dimmed picture
+// changes them alone.
+func TestDimsNoBars(t *testing.T) {
+	pool := codec.NewVideoPool(testBudget)
+	labeller := startLabeller(t, LabellerConfig{})
+	c := newCompositor(t, hd, pool, labeller)
+	scene, sources := plain(t, pool, hd, 4)
+	for _, s := range sources {
+		defer s.set(nil)
+	}
+	r := scene.Tiles[0].Rect
+	sources[0].set(newFrame(t, pool, r.H/2&^1, r.H, tone(0))) // of a phone
+	scene.Tiles[0].Link = LinkLost
+	for _, kind := range []labelKind{lostMark, muteMark} {
+		key, _ := markKey(kind, r)
+		await(labeller, key)
+	}
+	for i := range 6 {
+		scene = &Scene{Epoch: uint64(i + 2), Tiles: append([]Tile(nil), scene.Tiles...)}
+		scene.Tiles[0].Muted = i%2 == 1
+		f, changed := drawScene(t, c, scene, 0)
+		if !changed {
+			t.Errorf("picture %d shows nothing new", i)
+		}
+		if got, want := samplesAt(f, r.X+r.W/2, r.Y+r.H/2)[0], dimmed.luma[tone(0).y]; got != want {
+			t.Errorf("picture %d is %d in the middle, want %d", i, got, want)
+		}
+		f.Release()
+	}
+}
+
 // TestLost: a connection that is lost is marked and dimmed at once, whatever
 // comes.
 func TestLost(t *testing.T) {
