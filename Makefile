@@ -33,7 +33,8 @@ BUILD_FLAGS := -ldflags='$(LDFLAGS)'
 endif
 
 BUILD_PACKAGES := build-essential pkg-config libvpx-dev libopus-dev libyuv-dev libspeexdsp-dev fonts-noto-cjk fonts-noto-color-emoji fonts-dejavu-core
-TEST_PACKAGES := ffmpeg mkvtoolnix chromium
+# Cisco's own OpenH264 is what users should have (see README.md): Debian's is for tests.
+TEST_PACKAGES := ffmpeg mkvtoolnix chromium libopenh264-7
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: run build test check deps deps-test clips lint vet unit race fuzz fuzz-smoke e2e bench clean

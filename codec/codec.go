@@ -16,6 +16,9 @@ const (
 	Opus Codec = iota + 1
 	// VP8 is RFC 6386, carried by RTP as RFC 7741 says.
 	VP8
+	// H264 is ITU-T H.264, carried by RTP as RFC 6184 says. Frames are whole
+	// access units in Annex B form.
+	H264
 )
 
 // String returns the format's name as SDP spells it.
@@ -25,6 +28,8 @@ func (c Codec) String() string {
 		return "opus"
 	case VP8:
 		return "VP8"
+	case H264:
+		return "H264"
 	}
 	return fmt.Sprintf("codec(%d)", uint8(c))
 }
