@@ -28,6 +28,7 @@ type benchRoomCmd struct {
 	Talkers      int           `default:"-1" help:"How many of them talk, each with a tone of their own (all)."`
 	Viewers      int           `default:"0" help:"How many join besides and only receive (${default})."`
 	Video        string        `placeholder:"WxH@FPS" help:"What each participant sends (640x360@30)."`
+	Uplink       string        `enum:"on,off" default:"on" help:"Whether participants send as much as the server asks for (on), or --video all along (off)."`
 	Canvas       string        `placeholder:"WxH@FPS" help:"What the room composes (1280x720@30)."`
 	Layout       string        `placeholder:"MODE[,WORD]..." help:"How the room arranges its picture: grid, speaker, single and so on, with hideSelf, noLabels, noBorder, noMarks, fill, limit=N behind it; or JSON as of /v1/rooms/{room}/layout (grid)."`
 	AudioOnly    bool          `help:"No pictures at all."`
@@ -57,7 +58,7 @@ func (c *benchRoomCmd) config() (bench.Config, error) {
 	}
 	cfg := bench.Config{
 		Participants: c.Participants, Talkers: c.Talkers, Viewers: c.Viewers, AudioOnly: c.AudioOnly,
-		Still: c.Still, Duration: c.Duration, Warmup: c.Warmup, Climb: c.Climb, Latency: c.Latency, NoRecording: c.NoRecord, SkewOnly: c.SkewOnly,
+		Uplink: c.Uplink == "on", Still: c.Still, Duration: c.Duration, Warmup: c.Warmup, Climb: c.Climb, Latency: c.Latency, NoRecording: c.NoRecord, SkewOnly: c.SkewOnly,
 		Impair: spec, ImpairCount: c.ImpairCount, Seed: c.Seed, Clips: c.Clips, URL: c.Server, PID: c.PID,
 	}
 	if cfg.Video, err = pictureFlag("--video", c.Video); err != nil {

@@ -53,6 +53,7 @@ var roomMetrics = []metric[mixer.Stats]{
 
 	counter("video_frames_received_total", "Coded pictures received.", func(s *mixer.Stats) uint64 { return s.Sources.Received }),
 	counter("video_decodes_total", "Pictures decoded.", func(s *mixer.Stats) uint64 { return s.Sources.Decoded }),
+	counter("video_decoded_pixels_total", "Luma samples of the pictures decoded.", func(s *mixer.Stats) uint64 { return s.Sources.DecodedPixels }),
 	counter("video_pictures_total", "Pictures scaled for display.", func(s *mixer.Stats) uint64 { return s.Sources.Pictures }),
 	counter("video_keyframe_requests_total", "Times that a source wanted a key frame of its sender; connections merge them.",
 		func(s *mixer.Stats) uint64 { return s.Sources.KeyframeRequests }),

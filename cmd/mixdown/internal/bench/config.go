@@ -29,6 +29,9 @@ type Config struct {
 	// Arrangement is how the room arranges it; nil is a grid. A room that was
 	// named is left as it is.
 	Arrangement *Arrangement
+	// Uplink has senders do what the server asks for: a picture as large as its
+	// tile, and none that nobody sees. Else they send Video all along.
+	Uplink bool
 	// Still has everybody send one picture over and over, in as many frames a
 	// second as a moving one.
 	Still bool

@@ -23,6 +23,15 @@
 // so that it is known how soon he is in sync, and a recording is made, in which the
 // skew is looked for as well.
 //
+// # What is sent
+//
+// Senders do what the server asks for, if Config.Uplink says so: they have their
+// clip in every size of the ladder by which servers ask, and go over to another
+// with its key frame. Those are made once, and kept beside the clips. The run
+// waits until nobody is asked for anything else, and the floor counts decodes of
+// what was sent in the end. Who sends markers keeps his size while they are
+// looked for.
+//
 // # What the latencies count
 //
 // Sound: from the instant at which a sender hands to its socket the RTP packet

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"slices"
 	"time"
 
+	"mixdown/cmd/mixdown/internal/clip"
 	"mixdown/codec"
 	"mixdown/codec/codectest/floor"
 	"mixdown/codec/opus"
@@ -35,7 +37,31 @@ type floorWork struct {
 	canvas  map[video.Tier][]*codec.VideoFrame
 	ticks   []codec.AudioFrame
 	talkers int
-	fps     float64 // of videos
+	rates   []float64 // of videos, in pictures a second
+}
+
+// fps is the highest of the videos' rates.
+func (w *floorWork) fps() float64 {
+	if len(w.rates) == 0 {
+		return 0
+	}
+	return slices.Max(w.rates)
+}
+
+// expected is what a member will probably be asked to send, in a grid of so many.
+func (m *member) expected(cfg Config, people int) *clip.Clip {
+	tiles := layout.Arrange(cfg.Canvas, people)
+	if !cfg.Uplink || cfg.Arrangement != nil || len(tiles) == 0 {
+		return m.video.playing()
+	}
+	all := rungs(cfg.Video)
+	size := all[0]
+	for _, r := range all {
+		if r.Height >= tiles[0].H {
+			size = r
+		}
+	}
+	return m.video.sized(codec.UplinkTarget{Width: size.Width, Height: size.Height, FPS: size.FPS})
 }
 
 // Settings of the server's encoders, which it does not offer to change: libvpx
@@ -50,16 +76,18 @@ const (
 	floorPictures = 90
 )
 
-func newFloorWork(cfg Config, members []*member) (*floorWork, error) {
-	w := &floorWork{canvas: make(map[video.Tier][]*codec.VideoFrame), fps: float64(cfg.Video.FPS)}
-	for _, m := range members {
+// films are what each member sends; nil is nothing.
+func newFloorWork(cfg Config, members []*member, films []*clip.Clip) (*floorWork, error) {
+	w := &floorWork{canvas: make(map[video.Tier][]*codec.VideoFrame)}
+	for i, m := range members {
 		// Of pictures only those that are shown.
-		if m.video != nil && len(w.videos) < layout.MaxTiles {
+		if film := films[i]; film != nil && len(w.videos) < layout.MaxTiles {
 			var frames [][]byte
-			for _, u := range m.video.mu.clip.Units {
+			for _, u := range film.Units {
 				frames = append(frames, u.Data)
 			}
 			w.videos = append(w.videos, frames)
+			w.rates = append(w.rates, float64(len(frames))/film.Duration().Seconds())
 		}
 		if m.talks {
 			w.talkers++
@@ -184,12 +212,12 @@ func someSound(audios [][][]byte) ([]codec.AudioFrame, error) {
 // measure runs everything once. It takes about as long as 10 s of the room cost.
 func (w *floorWork) measure() (Floor, error) {
 	var f Floor
-	for _, frames := range w.videos {
+	for i, frames := range w.videos {
 		cpu, err := floor.DecodeVP8(frames)
 		if err != nil {
 			return f, err
 		}
-		f.VideoDecode += share(cpu, len(frames), w.fps)
+		f.VideoDecode += share(cpu, len(frames), w.rates[i])
 	}
 	for _, t := range w.tiers {
 		cpu, err := floor.EncodeVP8(w.canvas[t], codec.VideoEncoderConfig{

@@ -225,14 +225,11 @@ func (m *member) load(cfg Config, s *streams) error {
 			if m.role == late {
 				index = cfg.Participants
 			}
-			c, err := s.video(index, m.numbered)
+			sizes, err := s.sizes(index, m.numbered)
 			if err != nil {
 				return err
 			}
-			m.video = newSender(c)
-			if cfg.Still {
-				m.video = newStillSender(c)
-			}
+			m.video = newPictures(sizes, cfg.Still)
 		}
 	}
 	if m.talks {
@@ -268,7 +265,7 @@ func (m *member) join(ctx context.Context, room roomURLs, cert *client.Certifica
 	}
 	c := client.Config{
 		URL: room.join, Name: m.name(), Conn: conn, Certificate: cert, NoVideo: cfg.AudioOnly || m.role == beacon, DriftPPM: m.drift,
-		OnAudio: m.onAudio, OnVideo: m.onVideo,
+		OnAudio: m.onAudio, OnVideo: m.onVideo, NoUplink: !cfg.Uplink,
 	}
 	if m.role == viewer {
 		c.URL, c.Name = room.view, ""

@@ -30,9 +30,11 @@ func (w *floorWork) paced() (cores float64, err error) {
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	rhythms := []rhythm{{every: codec.FrameDuration, do: c.sound}}
+	if c.videoOut != nil && len(w.videos) > 0 {
+		rhythms = append(rhythms, rhythm{every: time.Duration(float64(time.Second) / w.fps()), do: c.decode})
+	}
 	if c.videoOut != nil {
-		rhythms = append(rhythms, rhythm{every: time.Duration(float64(time.Second) / w.fps), do: c.decode},
-			rhythm{every: time.Second / time.Duration(w.tiers[0].FPS), do: c.encode})
+		rhythms = append(rhythms, rhythm{every: time.Second / time.Duration(w.tiers[0].FPS), do: c.encode})
 	}
 	start, began := time.Now(), threadCPU()
 	for {
@@ -110,8 +112,14 @@ func newPacedCodecs(w *floorWork) (c *pacedCodecs, err error) {
 
 func (c *pacedCodecs) decode(w *floorWork, n int) error {
 	for i, d := range c.videoIn {
+		// Slower ones have not always got a new picture.
+		share := w.rates[i] / w.fps()
+		picture := int(float64(n) * share)
+		if n > 0 && picture == int(float64(n-1)*share) {
+			continue
+		}
 		// Where a clip ends it begins anew, with its key frame.
-		if err := d.Decode(w.videos[i][n%len(w.videos[i])]); err != nil {
+		if err := d.Decode(w.videos[i][picture%len(w.videos[i])]); err != nil {
 			return err
 		}
 	}

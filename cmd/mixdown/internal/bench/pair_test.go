@@ -142,7 +142,7 @@ func TestStillStandsStill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender := newStillSender(c)
+	sender := newPictures([]variant{{clip: c}}, true)
 	var pictures []seenPicture
 	for n := range stillUnits + 20*stillTail {
 		u, err := sender.Next(t.Context())

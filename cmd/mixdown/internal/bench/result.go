@@ -144,15 +144,18 @@ type Gaps struct {
 
 // ServerView is taken from the server's metrics, over the measured time.
 type ServerView struct {
-	AudioTickLatenessP99Ms float64            `json:"audioTickLatenessP99Ms"`
-	VideoTickLatenessP99Ms float64            `json:"videoTickLatenessP99Ms"`
-	PoolBusy               float64            `json:"poolBusy"` // share of all its threads
-	PoolQueueDelayP99Ms    float64            `json:"poolQueueDelayP99Ms"`
-	VideoDecodes           float64            `json:"videoDecodes"`
-	AudioDecodes           float64            `json:"audioDecodes"`
-	AudioEncodes           float64            `json:"audioEncodes"`
-	VideoEncodes           map[string]float64 `json:"videoEncodes"` // by tier
-	Keyframes              float64            `json:"keyframes"`
+	AudioTickLatenessP99Ms float64 `json:"audioTickLatenessP99Ms"`
+	VideoTickLatenessP99Ms float64 `json:"videoTickLatenessP99Ms"`
+	PoolBusy               float64 `json:"poolBusy"` // share of all its threads
+	PoolQueueDelayP99Ms    float64 `json:"poolQueueDelayP99Ms"`
+	VideoDecodes           float64 `json:"videoDecodes"`
+	// DecodedPixels a second, and how many times those of the canvas they are.
+	DecodedPixels    float64            `json:"decodedPixels"`
+	DecodedPerCanvas float64            `json:"decodedPixelsPerCanvas"`
+	AudioDecodes     float64            `json:"audioDecodes"`
+	AudioEncodes     float64            `json:"audioEncodes"`
+	VideoEncodes     map[string]float64 `json:"videoEncodes"` // by tier
+	Keyframes        float64            `json:"keyframes"`
 	// Canvases were composed, Passed are pictures of a source that were sent on as
 	// they came, Rested those that were not coded because nothing had changed; all
 	// a second.
@@ -227,6 +230,7 @@ func evaluate(cfg Config, members []*member, w *witness, start, end snapshot) *R
 	if start.metrics != nil && end.metrics != nil {
 		d := end.metrics.since(start.metrics)
 		r.Server = view(d, seconds)
+		r.Server.DecodedPerCanvas = r.Server.DecodedPixels / float64(cfg.Canvas.Width*cfg.Canvas.Height*cfg.Canvas.FPS)
 		r.Server.GovernorLevel = end.metrics["mixdown_governor_level"]
 		if threads := end.metrics["mixdown_pool_workers"]; threads > 0 {
 			r.Server.PoolBusy = d["mixdown_pool_busy_seconds_total"] / seconds / threads
@@ -318,6 +322,7 @@ func view(d series, seconds float64) *ServerView {
 		VideoTickLatenessP99Ms: d.quantile("mixdown_video_tick_lateness_seconds", 0.99) * 1000,
 		PoolQueueDelayP99Ms:    d.quantile("mixdown_pool_queue_delay_seconds", 0.99) * 1000,
 		VideoDecodes:           d["mixdown_video_decodes_total"] / seconds,
+		DecodedPixels:          d["mixdown_video_decoded_pixels_total"] / seconds,
 		AudioDecodes:           d["mixdown_audio_decodes_total"] / seconds,
 		AudioEncodes:           d["mixdown_audio_encodes_total"] / seconds,
 		VideoEncodes:           make(map[string]float64),

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mixdown/cmd/mixdown/internal/client"
+	"mixdown/cmd/mixdown/internal/clip"
 	"mixdown/codec"
 )
 
@@ -36,14 +37,19 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 	work := &floorWork{}
 	var before, after Floor
 	var paced float64
-	if !cfg.noFloor {
-		if work, err = newFloorWork(cfg, all.participants()); err != nil {
-			return nil, err
+	expected := all.films(func(m *member) *clip.Clip { return m.expected(cfg, cfg.Participants) })
+	measureFloor := func(films []*clip.Clip) (err error) {
+		if work, err = newFloorWork(cfg, all.participants(), films); err != nil {
+			return err
 		}
 		if before, err = work.measure(); err != nil {
-			return nil, err
+			return err
 		}
-		if paced, err = work.paced(); err != nil {
+		paced, err = work.paced()
+		return err
+	}
+	if !cfg.noFloor {
+		if err := measureFloor(expected); err != nil {
 			return nil, err
 		}
 	}
@@ -64,6 +70,13 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	if !cfg.noFloor {
+		// What was not foreseen is measured twice after the run.
+		if !slices.Equal(m.films, expected) {
+			logf("others were asked for than expected: the floor is measured again")
+			if err := measureFloor(m.films); err != nil {
+				return nil, err
+			}
+		}
 		if after, err = work.measure(); err != nil {
 			return nil, err
 		}
@@ -91,7 +104,8 @@ type measurement struct {
 
 	top          *TopTier // nil when it was not waited for
 	start, end   snapshot
-	first, later *marked // the two phases; later is nil without Latency
+	films        []*clip.Clip // that participants sent at end; nil of those who sent none
+	first, later *marked      // the two phases; later is nil without Latency
 }
 
 // run joins everybody, watches for Duration and Latency, and has everybody
@@ -122,14 +136,19 @@ func (m *measurement) run(ctx context.Context) (err error) {
 		return err
 	}
 	m.logf("%d joined", len(m.cast.members))
+	joined := time.Now()
 	if m.cfg.Climb > 0 && !m.cfg.AudioOnly {
 		if m.top, err = m.climb(ctx); err != nil {
 			return err
 		}
 	}
-	m.logf("warming up for %v", m.cfg.Warmup)
+	warmup := m.cfg.Warmup
+	if m.cfg.Uplink && !m.cfg.AudioOnly {
+		warmup = max(warmup, uplinkSettles-time.Since(joined))
+	}
+	m.logf("warming up for %v", warmup.Round(time.Second))
 	wg.Go(func() { m.witness.run(ctx) })
-	if err := wait(ctx, m.cfg.Warmup); err != nil {
+	if err := wait(ctx, warmup); err != nil {
 		return err
 	}
 	if err := m.load(ctx); err != nil {
@@ -139,6 +158,22 @@ func (m *measurement) run(ctx context.Context) (err error) {
 		return nil
 	}
 	return m.markers(ctx)
+}
+
+// uplinkSettles is when all are asked for no more than they are shown at: eight
+// seconds after their tiles have shrunk, and they may be asked once in two.
+const uplinkSettles = 11 * time.Second
+
+// films are the participants' pictures; nil of those who have none.
+func (c *cast) films(of func(*member) *clip.Clip) (list []*clip.Clip) {
+	for _, m := range c.participants() {
+		var film *clip.Clip
+		if m.video != nil {
+			film = of(m)
+		}
+		list = append(list, film)
+	}
+	return list
 }
 
 // sideBySide is how many join at once: enough that hundreds take no minutes, few
@@ -189,6 +224,7 @@ func (m *measurement) load(ctx context.Context) error {
 		return err
 	}
 	m.end = take(ctx, m.srv, members)
+	m.films = m.cast.films(func(c *member) *clip.Clip { return c.video.playing() })
 	after, err := m.top.count(ctx, m.room, members)
 	if err != nil {
 		return err

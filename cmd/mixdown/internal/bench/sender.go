@@ -22,6 +22,9 @@ type sender struct {
 		last    int // the unit that Next returned
 		then    *clip.Clip
 		at      time.Duration // when then's turn is, on the process's clock
+		sizes   []variant     // of the clip, the largest first; nil: there is one
+		still   bool
+		target  codec.UplinkTarget // the server's
 		logging bool
 		log     []sent
 	}
@@ -39,7 +42,7 @@ type sent struct {
 const maxSent = 2 << 20
 
 var _ interface {
-	client.Source
+	client.Resizer
 	client.Observer
 } = (*sender)(nil)
 
@@ -49,11 +52,62 @@ func newSender(c *clip.Clip) *sender {
 	return s
 }
 
-// newStillSender plays a clip whose last units stillTail can come again and again.
-func newStillSender(c *clip.Clip) *sender {
-	s := newSender(c)
-	s.mu.again = max(len(c.Units)-stillTail, 0)
+// newPictures plays the first of several sizes of one clip, until another is
+// asked for. Of still ones the last units stillTail can come again and again.
+func newPictures(sizes []variant, still bool) *sender {
+	s := newSender(sizes[0].clip)
+	s.mu.sizes, s.mu.still = sizes, still
+	s.mu.again = s.again()
 	return s
+}
+
+// again is the unit that follows the last one. The caller holds mu, or is alone.
+func (s *sender) again() int {
+	if !s.mu.still {
+		return 0
+	}
+	return max(len(s.mu.clip.Units)-stillTail, 0)
+}
+
+// Limit implements [client.Resizer]: another size begins with its key frame. Who
+// is watched keeps his size meanwhile, since a log is of one clip.
+func (s *sender) Limit(t codec.UplinkTarget) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.target = t
+	s.resize()
+}
+
+// resize has the clip exchanged for what the target says. The caller holds mu.
+func (s *sender) resize() {
+	if len(s.mu.sizes) == 0 || s.mu.logging {
+		return
+	}
+	c := s.sized(s.mu.target)
+	if s.mu.then != nil || c != s.mu.clip {
+		s.mu.then, s.mu.at = c, 0
+	}
+}
+
+// sized is the largest size that a target allows, or the smallest there is. The
+// caller holds mu, or is alone.
+func (s *sender) sized(t codec.UplinkTarget) *clip.Clip {
+	for i := range s.mu.sizes {
+		if v := &s.mu.sizes[i]; v.fits(t) {
+			return v.clip
+		}
+	}
+	return s.mu.sizes[len(s.mu.sizes)-1].clip
+}
+
+// playing is the clip that is played; nil while the server wants nothing.
+func (s *sender) playing() *clip.Clip {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.target.Paused {
+		return nil
+	}
+	return s.mu.clip
 }
 
 // Next implements [client.Source].
@@ -62,8 +116,8 @@ func (s *sender) Next(context.Context) (clip.Unit, error) {
 	defer s.mu.Unlock()
 	m := &s.mu
 	if m.then != nil && codec.Now() >= m.at {
-		m.clip, m.then, m.next, m.again = m.then, nil, 0, 0
-		m.log = nil
+		m.clip, m.then, m.next, m.log = m.then, nil, 0, nil
+		m.again = s.again()
 	}
 	if m.next >= len(m.clip.Units) {
 		m.next = min(m.again, len(m.clip.Units)-1)
@@ -107,6 +161,7 @@ func (s *sender) watch(on bool) {
 	if s.mu.logging = on; on {
 		s.mu.log = nil
 	}
+	s.resize()
 }
 
 // taken returns the log.

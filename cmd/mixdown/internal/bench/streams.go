@@ -34,9 +34,16 @@ type streams struct {
 	cfg Config
 
 	mu     sync.Mutex
-	videos map[int]*once
+	videos map[madeOf]*once
 	quiet  *clip.Clip // with DTX
 	steady *clip.Clip
+}
+
+// madeOf is what was made of a clip.
+type madeOf struct {
+	clip     int
+	size     layout.Canvas
+	numbered bool
 }
 
 // once is a clip that the first who wants it makes.
@@ -46,15 +53,17 @@ type once struct {
 	err  error
 }
 
-func newStreams(cfg Config) *streams { return &streams{cfg: cfg, videos: make(map[int]*once)} }
+func newStreams(cfg Config) *streams { return &streams{cfg: cfg, videos: make(map[madeOf]*once)} }
 
 // video returns the i-th participant's pictures, numbered or not.
 func (s *streams) video(i int, numbered bool) (*clip.Clip, error) {
+	return s.made(i, s.cfg.Video, numbered)
+}
+
+// made returns them in another size.
+func (s *streams) made(i int, size layout.Canvas, numbered bool) (*clip.Clip, error) {
 	n := i%clipCount + 1
-	key := n
-	if numbered {
-		key = -n
-	}
+	key := madeOf{n, size, numbered}
 	s.mu.Lock()
 	v := s.videos[key]
 	if v == nil {
@@ -66,10 +75,14 @@ func (s *streams) video(i int, numbered bool) (*clip.Clip, error) {
 		v.clip, v.err = clip.Load(filepath.Join(s.cfg.Clips, fmt.Sprintf("video-%02d.ivf", n)))
 		if v.err != nil {
 			v.err = fmt.Errorf("%w (make clips fetches them)", v.err)
-		} else if s.cfg.Still {
-			v.clip, v.err = still(v.clip, s.cfg.Video)
-		} else if numbered || s.cfg.Video != asFetched {
-			v.clip, v.err = remake(v.clip, s.cfg.Video, numbered)
+		} else if s.cfg.Still || numbered || size != asFetched {
+			fetched := v.clip
+			v.clip, v.err = s.kept(fetched, size, numbered, func() (*clip.Clip, error) {
+				if s.cfg.Still {
+					return still(fetched, size)
+				}
+				return remake(fetched, size, numbered)
+			})
 		}
 	})
 	return v.clip, v.err

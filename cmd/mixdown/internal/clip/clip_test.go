@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"mixdown/codec"
 	"mixdown/codec/ogg/oggtest"
 )
 
@@ -133,4 +134,37 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is written is read back as it was.
+func TestWriteIVF(t *testing.T) {
+	c := &Clip{Codec: codec.VP8, Width: 16, Height: 16}
+	step := time.Second / 30
+	for i, n := range []int{1, 2, 1, 5, 1} {
+		data := []byte{0x51, 0, 0, 0x9d, 0x01, 0x2a, 16, 0, 16, 0, 0, byte(i)} // the first partition has 2 bytes
+		if i == 0 {
+			data[0] = 0x50
+		}
+		c.Units = append(c.Units, Unit{Data: data, Duration: time.Duration(n) * step, Key: i == 0})
+	}
+	var file bytes.Buffer
+	if err := WriteIVF(&file, c, 30); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Read(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Width != 16 || got.Height != 16 || len(got.Units) != len(c.Units) {
+		t.Fatalf("%dx%d, %d units", got.Width, got.Height, len(got.Units))
+	}
+	for i, u := range got.Units {
+		want := c.Units[i]
+		if !bytes.Equal(u.Data, want.Data) || u.Key != want.Key || (u.Duration-want.Duration).Abs() > time.Microsecond {
+			t.Errorf("unit %d is %+v, want %+v", i, u, want)
+		}
+	}
+	if err := WriteIVF(&file, &Clip{Codec: codec.Opus}, 30); err == nil {
+		t.Error("sound is written as pictures")
+	}
 }

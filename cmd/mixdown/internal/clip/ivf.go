@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -87,4 +88,34 @@ func readIVFFrame(r io.Reader, n int) (data []byte, pts uint64, err error) {
 		return nil, 0, io.EOF
 	}
 	return data, binary.LittleEndian.Uint64(head[4:]), nil
+}
+
+// WriteIVF writes pictures as an IVF file of that many a second. Every duration
+// must be a multiple of that (to the nearest): the last one is taken for one.
+func WriteIVF(w io.Writer, c *Clip, fps int) error {
+	if c.Codec != codec.VP8 || fps < 1 {
+		return fmt.Errorf("%w: %v at %d fps: want VP8, and 1 or more", ErrFormat, c.Codec, fps)
+	}
+	out := bufio.NewWriter(w)
+	var head [32]byte
+	copy(head[:], "DKIF")
+	le := binary.LittleEndian
+	le.PutUint16(head[6:], uint16(len(head)))
+	copy(head[8:], "VP80")
+	le.PutUint16(head[12:], uint16(c.Width))
+	le.PutUint16(head[14:], uint16(c.Height))
+	le.PutUint32(head[16:], uint32(fps))
+	le.PutUint32(head[20:], 1)
+	le.PutUint32(head[24:], uint32(len(c.Units)))
+	_, _ = out.Write(head[:]) // Flush tells
+	pts := uint64(0)
+	for _, u := range c.Units {
+		var frame [12]byte
+		le.PutUint32(frame[:], uint32(len(u.Data)))
+		le.PutUint64(frame[4:], pts)
+		_, _ = out.Write(frame[:])
+		_, _ = out.Write(u.Data)
+		pts += uint64(max(1, (u.Duration*time.Duration(fps)+time.Second/2)/time.Second))
+	}
+	return out.Flush()
 }
