@@ -255,7 +255,12 @@ func (c *churn) joinAll(ctx context.Context) error {
 	}
 	b := &c.result.Burst
 	b.Span = (codec.Now() - c.burst.from).Seconds()
-	b.Keyframes = c.m.srv.scrape(ctx).since(before).byTier("mixdown_rendition_keyframes_total")
+	d := c.m.srv.scrape(ctx).since(before)
+	b.Keyframes = d.by("tier", "mixdown_rendition_keyframes_total")
+	b.Dropped = d.by("queue", "mixdown_queue_dropped_total")
+	if n := d.sum("mixdown_rendition_rate_dropped_total"); n > 0 {
+		b.Dropped["rate control"] = n
+	}
 	if err := wait(ctx, afterwards); err != nil {
 		return err
 	}

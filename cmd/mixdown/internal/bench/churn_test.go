@@ -213,11 +213,11 @@ func TestKeyframesApart(t *testing.T) {
 	}
 }
 
-func TestSeriesByTier(t *testing.T) {
+func TestSeriesByLabel(t *testing.T) {
 	s := series{
 		`k{reason="start",tier="a"}`: 1, `k{reason="client",tier="a"}`: 2, `k{tier="b",reason="x"}`: 4, `k{tier="c"}`: 0, `kk{tier="a"}`: 8, `k`: 16,
 	}
-	if got := s.byTier("k"); len(got) != 2 || got["a"] != 3 || got["b"] != 4 {
+	if got := s.by("tier", "k"); len(got) != 2 || got["a"] != 3 || got["b"] != 4 {
 		t.Errorf("by tier %v: want a 3, b 4", got)
 	}
 	if got := s.sum("k"); got != 23 {

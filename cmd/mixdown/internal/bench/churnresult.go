@@ -39,6 +39,9 @@ type Burst struct {
 	// ClosestMs is the least time between two key frames that the first of those
 	// who stay was sent; 0 when there were not two.
 	ClosestMs float64 `json:"closestMs"`
+	// Dropped is what queues dropped meanwhile, by their names, and what encoders'
+	// rate control left out: where a pause comes from.
+	Dropped map[string]float64 `json:"dropped,omitempty"`
 	// Stayers is what those noticed who were there already.
 	Stayers Undisturbed `json:"stayers"`
 }
@@ -109,6 +112,9 @@ func (r *ChurnResult) Table(w io.Writer) {
 	p("first picture", "%v ms", b.FirstPictureMs)
 	p("first sound", "%v ms", b.FirstSoundMs)
 	p("key frames", "%s in %.1f s; for those who stay at least %.0f ms apart", b.keyframes(), b.Span, b.ClosestMs)
+	if len(b.Dropped) > 0 {
+		p("dropped", "%s", counts(b.Dropped))
+	}
 	b.Stayers.table(p)
 	c := r.Cycles
 	if c == nil {
@@ -139,6 +145,16 @@ func (b *Burst) keyframes() string {
 	if len(parts) == 0 {
 		return "none"
 	}
+	return strings.Join(parts, ", ")
+}
+
+// counts lists them by name.
+func counts(m map[string]float64) string {
+	var parts []string
+	for name, n := range m {
+		parts = append(parts, fmt.Sprintf("%s %.0f", name, n))
+	}
+	slices.Sort(parts)
 	return strings.Join(parts, ", ")
 }
 

@@ -23,6 +23,27 @@
 // so that it is known how soon he is in sync, and a recording is made, in which the
 // skew is looked for as well.
 //
+// Clients begin on a smaller tier and climb. What a room costs depends on what
+// they are sent, so a run waits until all who can are sent the largest, and says
+// how many were, at the beginning and at the end of what was measured.
+//
+// # Two rooms in turns
+//
+// What a viewer costs, and what a canvas that stands still costs, are small
+// differences of large figures. [Pair] measures both rooms there and back again,
+// so that a machine that changes evenly changes neither. A picture that stands
+// still is one that is coded again and again, at the full rate, by an encoder
+// that has made it as sharp as it gets: not quite the same picture each time.
+//
+// # Coming and going
+//
+// [Churn] has many join within a moment, and then some join and leave again and
+// again. Those who stay send a picture of one colour each, that no clip has, and
+// that gets lighter or darker with every picture. Every picture that one of them
+// is sent is searched for these colours, wherever the layout has put them: where
+// one is missing the picture was black, or lacked him; where one does not change
+// his tile stood still, though pictures came.
+//
 // # What is sent
 //
 // Senders do what the server asks for, if Config.Uplink says so: they have their

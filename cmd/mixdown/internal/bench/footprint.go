@@ -52,17 +52,17 @@ func (s *server) footprint(ctx context.Context) Footprint {
 	}
 }
 
-// byTier sums a metric up by its label tier; what is 0 is left out.
-func (s series) byTier(name string) map[string]float64 {
+// by sums a metric up by one of its labels; what is 0 is left out.
+func (s series) by(name, metric string) map[string]float64 {
 	sums := make(map[string]float64)
 	for series, v := range s {
-		labels, ok := strings.CutPrefix(series, name+"{")
+		labels, ok := strings.CutPrefix(series, metric+"{")
 		if !ok || v == 0 {
 			continue
 		}
 		for label := range strings.SplitSeq(strings.TrimSuffix(labels, "}"), ",") {
-			if tier, ok := strings.CutPrefix(label, `tier="`); ok {
-				sums[strings.TrimSuffix(tier, `"`)] += v
+			if value, ok := strings.CutPrefix(label, name+`="`); ok {
+				sums[strings.TrimSuffix(value, `"`)] += v
 			}
 		}
 	}
