@@ -48,6 +48,13 @@
 // goes on until the sender's next key frame, and the sender's frames until the
 // canvas shows them, so that nobody sees the change.
 //
+// What is sent to the room is bounded by what is shown of it: after each
+// arrangement every sender is asked for the size of his largest tile, on a ladder
+// of sizes, since each change costs him a key frame. Up at once, down late; who is
+// hidden pauses, and counts as having a picture all the same. His client learns
+// it from [Participant.Uplink], by way of the API; connections of clients that do
+// not follow that bound the bitrate instead.
+//
 // Which rendition a client is sent, a policy of its own decides: the middle one
 // to begin with, a larger one when the client's connection believes that the
 // path carries it (it probes for what the room says would come next), a smaller

@@ -60,7 +60,8 @@
 //
 // pion never sees an offer as the client wrote it. It is parsed, every m-line is
 // decided upon (see offerPlan), and a new one is written that holds only what
-// will be used; pion's answer to that is fitted back to the client's lines.
+// will be used; pion's answer to that is fitted back to the client's lines. Of a
+// picture that is offered in several sizes (simulcast, RFC 8853) one is answered.
 //
 // # The life of a peer
 //

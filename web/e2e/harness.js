@@ -21,7 +21,9 @@ function need(file, target) {
 export async function startServer() {
   const data = mkdtempSync(path.join(tmpdir(), "mixdown-e2e-"));
   const child = spawn(need(path.join(root, "bin/mixdown"), "build"),
-    ["serve", "--http", "127.0.0.1:0", "--media", ":0", "--admin", "127.0.0.1:0", "--data", data],
+    ["serve", "--http", "127.0.0.1:0", "--media", ":0", "--admin", "127.0.0.1:0", "--data", data,
+      // Browsers, tests and server share a machine; none of the tests is about too little of it.
+      "--no-limit"],
     { stdio: ["ignore", "pipe", "pipe"] });
   const log = [];
   child.stderr.on("data", (chunk) => log.push(chunk));
