@@ -266,6 +266,14 @@ func (r *Room) tune(now time.Duration) {
 		a.say++
 		r.audiences[top] = a
 	}
+	for _, o := range r.outlets {
+		if o.rendition != nil { // like a recorder's, of which nothing is known
+			a := r.audiences[o.rendition]
+			a.n++
+			a.say++
+			r.audiences[o.rendition] = a
+		}
+	}
 	r.tuneAt = now + sweepPeriod
 	for rendition, a := range r.audiences {
 		rate := r.tierRates[rendition]

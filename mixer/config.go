@@ -250,6 +250,8 @@ type RoomInfo struct {
 	Recording string
 	// Speaker has the floor in the main program: who speaks, or spoke last.
 	Speaker ParticipantID
+	// Viewers is how many outlets are open.
+	Viewers int
 	// Cores is the processor time that the room uses, in seconds a second,
 	// over the last seconds: decoding, drawing, encoding and sound, but not
 	// the network.

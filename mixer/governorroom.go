@@ -48,11 +48,12 @@ func (r *Room) govern() {
 }
 
 // mostTier is the largest tier of canvas c that anybody may be sent now, as an
-// index into its renditions. Who records takes the largest one anyway: then one
-// more encoder would save nothing. Control loop only.
+// index into its renditions. Who records, or watches by an outlet, takes the
+// largest one anyway: then one more encoder would save nothing. Control loop
+// only.
 func (r *Room) mostTier(c *canvas) int {
-	recorded := r.recording != nil && c == r.main.shared()
-	if r.governed >= LevelLowTop && len(c.renditions) > 1 && !recorded {
+	taken := r.recording != nil && c == r.main.shared() || r.outletsOn(c.top()) > 0
+	if r.governed >= LevelLowTop && len(c.renditions) > 1 && !taken {
 		return 1
 	}
 	return 0

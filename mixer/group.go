@@ -77,6 +77,7 @@ func (r *Room) deserted(g *program) bool {
 	if g == r.main || slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.facts.Load().group == g.group }) {
 		return false
 	}
+	r.endOutlets(g, ErrNoGroup)
 	for _, in := range g.inputs {
 		r.drop(in)
 	}

@@ -15,7 +15,7 @@ import (
 //
 // Who records has the picture coded, unless what comes in is of just the size
 // at which it would be: each change of size begins another file. The same holds
-// for clients that cannot bear one.
+// for clients that cannot bear one, and for outlets.
 func (r *Room) passThrough(c *canvas) (changed bool) {
 	now, scene := codec.Now(), c.scene.Load()
 	for _, rendition := range *c.all.Load() {
@@ -39,7 +39,7 @@ func (r *Room) passThrough(c *canvas) (changed bool) {
 // keepsSize reports whether somebody takes the rendition who needs its size to
 // stay what it is.
 func (r *Room) keepsSize(rendition *video.Rendition) bool {
-	if r.recording != nil && rendition == r.main.shared().top() {
+	if r.recording != nil && rendition == r.main.shared().top() || r.outletsOn(rendition) > 0 {
 		return true
 	}
 	return slices.ContainsFunc(r.participants, func(p *Participant) bool {

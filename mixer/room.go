@@ -43,6 +43,8 @@ type Room struct {
 		sync.Mutex
 		stats Stats // of the sources and programs that have left
 	}
+	outletCount            outletCounters
+	outletKeys             keyBudget     // of all who watch by outlets, together
 	wakeAudio, wakeVideo   chan struct{} // one slot each: the snapshot changed
 	audioClock, videoClock clockStats
 
@@ -61,6 +63,7 @@ type Room struct {
 	looks        style          // of the main program, and of groups that begin
 	participants []*Participant // in the order of joining
 	recording    *recording
+	outlets      []*Outlet
 	tidings      tidings
 	uplinks      uplinks
 	cost         costMeter
@@ -89,7 +92,7 @@ type view struct {
 	members  []*Participant
 	guests   []*Participant // members of other programs who are heard here too
 	inputs   []*Input
-	sinks    []Sink // outside listeners: recorders
+	sinks    []Sink // outside listeners: recorders and outlets
 }
 
 func (v *view) equal(o *view) bool {
@@ -119,6 +122,7 @@ func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration
 
 		wakeAudio: make(chan struct{}, 1), wakeVideo: make(chan struct{}, 1),
 	}
+	r.outletKeys.limit(keysLosing)
 	cfg.passing = passing{r.epoch, r.wake}
 	r.cfg = cfg
 	var err error
@@ -202,6 +206,7 @@ func (r *Room) run() {
 	for len(r.participants) > 0 {
 		r.remove(r.participants[0], errRoomEnded)
 	}
+	r.endOutlets(nil, errRoomEnded)
 	for _, g := range r.programs {
 		for _, in := range g.inputs {
 			r.drop(in)
@@ -263,6 +268,7 @@ func (r *Room) sweep() {
 		r.follow(p)
 	}
 	r.sweepInputs()
+	r.sweepOutlets()
 	for _, g := range r.programs {
 		r.followFloor(g)
 	}
@@ -325,6 +331,7 @@ func (r *Room) remove(p *Participant, reason error) {
 	r.participants = slices.Delete(r.participants, i, i+1)
 	if len(r.participants) == 0 {
 		r.endRecording()
+		r.endOutlets(nil, ErrNobody)
 	}
 	p.unwatch()
 	p.change(func(f *facts) { f.state, f.tier = StateLeft, video.Tier{} })
@@ -370,7 +377,7 @@ func (r *Room) publish() {
 		now := slices.Clone(r.participants)
 		roster = &now
 	}
-	info := RoomInfo{RoomConfig: r.room, Seq: r.tidings.seq, Life: r.life, Created: r.created, Participants: len(r.participants), Speaker: r.main.dominant(), Cores: r.cost.cores()}
+	info := RoomInfo{RoomConfig: r.room, Seq: r.tidings.seq, Life: r.life, Created: r.created, Participants: len(r.participants), Speaker: r.main.dominant(), Cores: r.cost.cores(), Viewers: len(r.outlets)}
 	if r.recording != nil {
 		info.Recording = r.recording.id
 	}
@@ -399,6 +406,11 @@ func (r *Room) publishViews() {
 		}
 		if r.recording != nil && g == r.main {
 			v.sinks = append(v.sinks, r.recording.recorder)
+		}
+		for _, o := range r.outlets {
+			if o.prog == g {
+				v.sinks = append(v.sinks, o)
+			}
 		}
 		next.views = append(next.views, v)
 		next.members += len(v.members)

@@ -29,6 +29,8 @@ type Stats struct {
 	Renditions map[video.Tier]video.RenditionStats
 	// Adapt counts how often clients were sent another tier.
 	Adapt AdaptStats
+	// Outlets counts what those take who watch by plain HTTP.
+	Outlets OutletStats
 	// CPU is the processor time of all of this.
 	CPU CPUTime
 }
@@ -48,6 +50,7 @@ func (s *Stats) add(o Stats) {
 	s.Canvas.Time += o.Canvas.Time
 	s.Composing = s.Composing.Add(o.Composing)
 	s.Adapt.add(o.Adapt)
+	s.Outlets.add(o.Outlets)
 	s.CPU.add(o.CPU)
 
 	s.Mix.Ticks += o.Mix.Ticks
@@ -191,7 +194,8 @@ func (r *Room) Stats() Stats {
 	}
 	r.past.Unlock()
 	info := r.Info()
-	sum.Rooms, sum.Participants = 1, info.Participants
+	sum.Outlets.add(r.outletCount.stats())
+	sum.Rooms, sum.Participants, sum.Outlets.Open = 1, info.Participants, info.Viewers
 	if info.Recording != "" {
 		sum.Recordings = 1
 	}
@@ -215,6 +219,7 @@ func (m *Manager) Stats() Stats {
 		sum.add(s)
 		sum.Rooms++
 		sum.Participants += s.Participants
+		sum.Outlets.Open += s.Outlets.Open
 		sum.Recordings += s.Recordings
 	}
 	return sum

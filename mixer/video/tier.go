@@ -100,6 +100,9 @@ func (t Tier) bitrate() int {
 	return t.DefaultBitrate()
 }
 
+// SizeOn returns the size of the pictures of this tier of a canvas.
+func (t Tier) SizeOn(c layout.Canvas) (w, h int) { return t.sizeOf(c.Width, c.Height) }
+
 // sizeOf returns the size at which a canvas is coded: inside the tier,
 // the canvas' aspect kept, not larger than the canvas.
 func (t Tier) sizeOf(canvasW, canvasH int) (w, h int) {
