@@ -56,6 +56,13 @@
 //
 // There are no pion interceptors: reports, feedback and repairs are ours.
 //
+// # Messages
+//
+// A client that offers m=application may open one data channel (see
+// [MessagesLabel]), on which a Handler that is [Messages] speaks with it. SCTP is
+// pion's; ours are the bounds: of a message, of what waits in each direction,
+// and of how fast a client is read. Who offers none pays for none.
+//
 // # Offers
 //
 // pion never sees an offer as the client wrote it. It is parsed, every m-line is

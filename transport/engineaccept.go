@@ -16,13 +16,6 @@ import (
 	"mixdown/codec"
 )
 
-// Bounds on data channels (security): one is meant to be opened, and messages
-// hold 16 KiB.
-const (
-	maxDataMessage  = 64 << 10
-	maxDataChannels = 8
-)
-
 // Offer is one client's request to connect.
 type Offer struct {
 	// SDP is the client's offer, at most 64 KiB.
@@ -138,8 +131,9 @@ func (e *Engine) settings(p *Peer) webrtc.SettingEngine {
 	if !e.cfg.FullICE {
 		s.SetICEBindingRequestHandler(new(follower).check)
 	}
-	s.SetSCTPMaxMessageSize(maxDataMessage)
-	s.SetSCTPMaxReceiveBufferSize(4 * maxDataMessage)
+	s.DetachDataChannels()
+	s.SetSCTPMaxMessageSize(MaxMessage)
+	s.SetSCTPMaxReceiveBufferSize(4 * MaxMessage)
 	// The peer's loop has the last word on both ends of a connection's life;
 	// pion also takes the sum of the two for the time to connect in. The third
 	// is how precisely silence is measured.
@@ -154,12 +148,7 @@ func (p *Peer) negotiate(ctx context.Context) (Answer, error) {
 	defer cancel()
 	pc := p.pc
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { p.poke() })
-	pc.OnDataChannel(func(*webrtc.DataChannel) {
-		// Nothing is spoken on them yet; what comes is read and dropped by pion.
-		if p.counts.channels.Add(1) > maxDataChannels {
-			p.end(fmt.Errorf("%w: more than %d data channels", ErrMisbehaved, maxDataChannels))
-		}
-	})
+	pc.OnDataChannel(p.acceptChannel)
 	err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: p.plan.forPion(p.cfg.FullICE)})
 	if err != nil {
 		return Answer{}, badSDP("%s", clip(err.Error(), 200))

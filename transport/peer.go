@@ -30,6 +30,7 @@ type Peer struct {
 	in   inbound
 	out  outbound
 	rtcp rtcpState
+	data dataChannels
 
 	dispatcher *dispatcher
 	accepted   atomic.Bool // Accept returns it: from now on it is served
@@ -62,6 +63,8 @@ type peerCounters struct {
 	requestsDeferred, requestsCut         atomic.Uint64 // by maxOutbox, maxNACKed
 	rtt, queueDelay, estimateBps, lossPPM atomic.Int64
 	streams, controlStreams, channels     atomic.Int32
+	messages, messagesRefused             atomic.Uint64
+	messagesDeferred, channelFull         atomic.Uint64
 	inboundSnapshot                       atomic.Pointer[Stats]
 	outboundSnapshot                      atomic.Pointer[pacerStats]
 }
@@ -274,10 +277,12 @@ func (p *Peer) serve(now time.Duration) (wait time.Duration, alive bool) {
 func (p *Peer) finish() {
 	p.connected.Store(false)
 	p.out.close()
+	p.data.end()
 	// Waits for pion's goroutines, so also for calls of the Handler in them.
 	if err := p.pc.GracefulClose(); err != nil {
 		p.log.Debug("closing the connection", "err", err)
 	}
+	p.data.wait()
 	p.in.close()
 	p.publish()
 	p.engine.forget(p)

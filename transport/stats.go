@@ -61,6 +61,12 @@ type Stats struct {
 	// Malformed is RTP and RTCP that could not be parsed, Unknown RTP of streams
 	// that were not negotiated.
 	Malformed, Unknown uint64
+
+	// Messages is what clients have said on data channels; MessagesDeferred those
+	// of them that came faster than they may, and waited. MessagesRefused are
+	// those that were too long, each the end of its channel. ChannelsFull is
+	// times that a client had not taken what it was sent, and got no more.
+	Messages, MessagesDeferred, MessagesRefused, ChannelsFull uint64
 }
 
 // add counts o in; what are states of one moment and not counters are left out.
@@ -93,6 +99,10 @@ func (s *Stats) add(o Stats) {
 	s.RequestsCut += o.RequestsCut
 	s.Malformed += o.Malformed
 	s.Unknown += o.Unknown
+	s.Messages += o.Messages
+	s.MessagesDeferred += o.MessagesDeferred
+	s.MessagesRefused += o.MessagesRefused
+	s.ChannelsFull += o.ChannelsFull
 }
 
 // addLine counts what one line's receiver did.
@@ -146,6 +156,8 @@ func (p *Peer) totals() Stats {
 		Policed: c.policed.Load(), Malformed: c.malformed.Load(), Unknown: c.unknown.Load(),
 		NACKsSent: c.nacksSent.Load(), PLIsSent: c.plisSent.Load(), PLIsReceived: c.keyframeRequests.Load(),
 		RequestsDeferred: c.requestsDeferred.Load(), RequestsCut: c.requestsCut.Load(),
+		Messages: c.messages.Load(), MessagesDeferred: c.messagesDeferred.Load(),
+		MessagesRefused: c.messagesRefused.Load(), ChannelsFull: c.channelFull.Load(),
 	}
 	p.in.mu.Lock()
 	s.add(p.in.past)
