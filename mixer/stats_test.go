@@ -12,7 +12,7 @@ import (
 // moments are the fields of Stats that say how things are now, and so are not
 // summed up over what has ended.
 var moments = map[string]bool{
-	"Rooms": true, "Participants": true, "Recordings": true,
+	"Rooms": true, "Participants": true, "Outlets.Open": true, "Recordings": true,
 	"Canvas.Buffers": true, "Mix.Open": true, "Mix.Personal": true, "Sound.Target": true, "Sound.Delay": true,
 	"Sources.Width": true, "Sources.Height": true, "Sources.Queued": true,
 }
