@@ -21,6 +21,7 @@ type benchCapacityCmd struct {
 	Step        int           `help:"How many more join each time; 0 doubles until something breaks, then closes in."`
 	Talkers     int           `default:"-1" help:"How many of them talk (all)."`
 	AudioOnly   bool          `help:"Sound only."`
+	Uplink      string        `enum:"on,off" default:"off" help:"Whether participants send as much as the server asks for (on), or --video all along (off)."`
 	Video       string        `placeholder:"SIZE" help:"What each sends, as 640x360@30, which is what the clips are."`
 	Canvas      string        `placeholder:"SIZE" help:"What the room composes, as 1280x720@30."`
 	Duration    time.Duration `default:"30s" help:"How long to measure each room (${default})."`
@@ -42,7 +43,7 @@ type benchCapacityCmd struct {
 
 func (c *benchCapacityCmd) config() (cfg bench.CapacityConfig, err error) {
 	room := bench.Config{
-		AudioOnly: c.AudioOnly, Duration: c.Duration, Warmup: c.Warmup, Climb: c.Climb, Latency: c.Latency,
+		AudioOnly: c.AudioOnly, Uplink: c.Uplink == "on", Duration: c.Duration, Warmup: c.Warmup, Climb: c.Climb, Latency: c.Latency,
 		Seed: c.Seed, Clips: c.Clips,
 	}
 	if room.Impair, err = transporttest.ParseSpec(c.Impair); err != nil {

@@ -73,7 +73,7 @@ func TestComingAndGoing(t *testing.T) {
 // TestViewersAddNoEncode: who only watches is sent what is there already.
 func TestViewersAddNoEncode(t *testing.T) {
 	var r bench.PairResult
-	benchJSON(t, &r, "room", "--participants", "2", "--viewers", "6", "--per-viewer", "--rounds", "1",
+	benchJSON(t, &r, "room", "--participants", "2", "--viewers", "6", "--per-viewer", "--rounds", "1", "--uplink", "off",
 		"--duration", "1s", "--warmup", "200ms", "--climb", "5s")
 	v := r.PerViewer
 	if v == nil || v.Viewers != 6 || len(r.With) != 1 || len(r.Without) != 1 {
@@ -97,7 +97,7 @@ func TestViewersAddNoEncode(t *testing.T) {
 func TestTwoArePassedThrough(t *testing.T) {
 	var pair bench.PairResult
 	benchJSON(t, &pair, "room", "--participants", "2", "--talkers", "0", "--layout", "single,hideSelf,noLabels",
-		"--canvas", "640x360@30", "--still", "--rounds", "1", "--duration", "1s", "--warmup", "1s", "--climb", "5s")
+		"--canvas", "640x360@30", "--still", "--rounds", "1", "--uplink", "off", "--duration", "1s", "--warmup", "1s", "--climb", "5s")
 	if pair.Still == nil || len(pair.With) != 1 || len(pair.Without) != 1 || !pair.With[0].Still || pair.Without[0].Still {
 		t.Fatalf("%+v: want a room that moves and one that does not", pair)
 	}

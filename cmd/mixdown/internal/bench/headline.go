@@ -44,6 +44,7 @@ type scenario struct {
 	participants, talkers int
 	impaired              int
 	audioOnly             bool
+	uplink                bool // senders do what the server asks for
 
 	group         string // groupPictures, or empty for the first table
 	viewers       int
@@ -59,6 +60,7 @@ var scenarios = []scenario{
 	{name: "nine-talk", title: "9, all talk", participants: 9, talkers: 9},
 	{name: "nine-two", title: "9, two talk", participants: 9, talkers: 2},
 	{name: "nine-poor", title: "9, all talk, two over " + strings.ReplaceAll(poorLink, ",", ", "), participants: 9, talkers: 9, impaired: 2},
+	{name: "nine-sized", title: "9, all talk, pictures as large as shown", participants: 9, talkers: 9, uplink: true},
 	{name: "sixteen", title: "16, all talk", participants: 16, talkers: 16},
 	{name: "thirty-sound", title: "30, sound only, two talk", participants: 30, talkers: 2, audioOnly: true},
 	{name: "two-pass", title: "2 who see each other, no names", participants: 2, talkers: 2, group: groupPictures,
@@ -73,7 +75,7 @@ var scenarios = []scenario{
 func (s scenario) apply(room Config) (Config, error) {
 	room.Participants, room.Talkers, room.ImpairCount = s.participants, s.talkers, s.impaired
 	room.AudioOnly, room.Impair = s.audioOnly, transporttest.Spec{}
-	room.Viewers, room.Video, room.Canvas, room.Still = s.viewers, s.video, s.canvas, s.still
+	room.Uplink, room.Viewers, room.Video, room.Canvas, room.Still = s.uplink, s.viewers, s.video, s.canvas, s.still
 	if s.group == groupPictures {
 		room.Latency, room.noFloor = 0, true
 	}
@@ -90,6 +92,8 @@ func (s scenario) command(duration time.Duration) string {
 	text := fmt.Sprintf("mixdown bench room --participants %d --talkers %d --duration %v", s.participants, s.talkers, duration)
 	if s.audioOnly {
 		text += " --audio-only"
+	} else if !s.uplink {
+		text += " --uplink off"
 	}
 	if s.viewers > 0 {
 		text += fmt.Sprintf(" --viewers %d", s.viewers)

@@ -25,6 +25,12 @@ var headlineRows = []row{
 	{"server / floor", 2, func(r *Result) (float64, bool) { return positive(r.Ratio) }},
 	{"the same, counting the encodes of sound that were made", 2, (*Result).ratioMade},
 	{"server / the same codecs at a room's pace", 2, func(r *Result) (float64, bool) { return positive(r.PacedRatio) }},
+	{"decoded pixels, by those of the canvas", 2, func(r *Result) (float64, bool) {
+		if r.Server == nil {
+			return 0, false
+		}
+		return positive(r.Server.DecodedPerCanvas)
+	}},
 	{"memory, MB", 0, func(r *Result) (float64, bool) { return positive(float64(r.RSSBytes >> 20)) }},
 	{"pictures/s, worst client", 1, func(r *Result) (float64, bool) { return positive(r.Healthy.FPS.Min) }},
 	{"packets of sound/s, worst client", 1, func(r *Result) (float64, bool) { return positive(r.Healthy.AudioPackets.Min) }},
@@ -32,12 +38,11 @@ var headlineRows = []row{
 	{"the same, p95, ms", 0, func(r *Result) (float64, bool) { return r.SoundLatency.figure(p95) }},
 	{"added latency of pictures, p50, ms", 0, func(r *Result) (float64, bool) { return r.PictureLatency.figure(p50) }},
 	{"the same, p95, ms", 0, func(r *Result) (float64, bool) { return r.PictureLatency.figure(p95) }},
-	{"picture after its sound, as shown, p50, ms", 0, func(r *Result) (float64, bool) {
-		if r.Skew == nil || r.Skew.Readings == 0 {
-			return 0, false
-		}
-		return r.Skew.Shown.P50, true
-	}},
+	{"picture after its sound, as shown, p50, ms", 0, skewed(func(r *Result) *Skew { return r.Skew }, func(f SkewFigures) float64 { return f.P50 })},
+	{"the same, either way, p95, ms", 0, skewed(func(r *Result) *Skew { return r.Skew }, apart95)},
+	{"the same, poor links, ms", 0, skewed(func(r *Result) *Skew { return r.SkewPoor }, apart95)},
+	{"the same, of who joins in the middle, ms", 0, skewed(func(r *Result) *Skew { return r.SkewLate }, apart95)},
+	{"the same, in the recording, ms", 0, skewed(func(r *Result) *Skew { return r.SkewRecorded }, apart95)},
 	{"gaps in sound, p99.9, ms (while the machine was not late)", 0, func(r *Result) (float64, bool) { return positive(r.Healthy.Unexcused.P999) }},
 	{"the same, poor links, ms", 0, func(r *Result) (float64, bool) {
 		if r.Poor == nil {
@@ -76,6 +81,7 @@ var pictureRows = []row{
 	{"server, cores", 2, func(r *Result) (float64, bool) { return positive(r.ServerCores) }},
 	{"memory, MB", 0, func(r *Result) (float64, bool) { return positive(float64(r.RSSBytes >> 20)) }},
 	{"pictures/s, worst client", 1, func(r *Result) (float64, bool) { return positive(r.Healthy.FPS.Min) }},
+	{"decoded pixels, by those of the canvas", 2, told(func(v *ServerView) (float64, bool) { return positive(v.DecodedPerCanvas) })},
 	{"decoded/s", 0, told(func(v *ServerView) (float64, bool) { return always(v.VideoDecodes) })},
 	{"composed/s", 1, told(func(v *ServerView) (float64, bool) { return always(v.Canvases) })},
 	{"encoded/s", 1, told(func(v *ServerView) (float64, bool) { return always(v.encodes()) })},
@@ -104,6 +110,19 @@ func (r *Result) ratioMade() (float64, bool) {
 	made := r.Floor.AudioEncode * r.Server.AudioEncodes / (50 * float64(r.Talkers+1))
 	return r.ServerCores / (r.Floor.Total - r.Floor.AudioEncode + made), true
 }
+
+// skewed makes a row's figure of one of the skews.
+func skewed(which func(*Result) *Skew, of func(SkewFigures) float64) func(*Result) (float64, bool) {
+	return func(r *Result) (float64, bool) {
+		s := which(r)
+		if s == nil || s.Readings == 0 {
+			return 0, false
+		}
+		return of(s.Shown), true
+	}
+}
+
+func apart95(f SkewFigures) float64 { return f.P95Abs }
 
 // p50 and p95 pick a figure of a latency.
 func p50(l Latency) float64 { return l.P50 }
