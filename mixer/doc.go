@@ -127,7 +127,10 @@
 // together under the lock of one hub, so [Room.Subscribe] gives a snapshot and
 // exactly what follows it. Queues are bounded: who does not read is dropped, and
 // goes on with [Room.Resume] where he was, as long as the hub's ring reaches
-// back. No audio or video tick ever raises one.
+// back. No audio or video tick ever raises one. What one participant writes to
+// another alone goes through the same queues, and into no ring. What a client is
+// asked to send ([Uplink]) and what the picture that it is sent shows where
+// ([Watching]) are states of which the latest counts, with no queue at all.
 //
 // # Overload
 //

@@ -44,6 +44,8 @@ const (
 	// EventOverload: the server has lowered what is sent to everybody, or raised
 	// it again [OverloadChange].
 	EventOverload
+	// EventChat: somebody has written to all, or to one [Chat].
+	EventChat
 	// NumEventTypes is how many there are.
 	NumEventTypes
 )
@@ -53,7 +55,7 @@ func (t EventType) String() string {
 	names := [NumEventTypes]string{"room.started", "room.finished",
 		"participant.joined", "participant.left", "participant.moved", "participant.updated",
 		"layout.changed", "speaker.changed",
-		"recording.started", "recording.paused", "recording.resumed", "recording.stopped", "recording.failed", "overload"}
+		"recording.started", "recording.paused", "recording.resumed", "recording.stopped", "recording.failed", "overload", "chat"}
 	if t < NumEventTypes {
 		return names[t]
 	}
@@ -75,6 +77,9 @@ type Event struct {
 	Seq uint64
 	// Data says more; its type goes with Type.
 	Data any
+	// Private says that it is for a few only: it is not kept, and ID and Seq are
+	// those of the event before it.
+	Private bool
 }
 
 // ParticipantLeft is the data of EventParticipantLeft.

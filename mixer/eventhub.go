@@ -61,7 +61,10 @@ type Subscription struct {
 	hub    *eventHub
 	life   string // "" is all rooms
 	events chan *Event
-	err    error // guarded by hub.mu
+
+	// Guarded by hub.mu.
+	err      error
+	listener ParticipantID // whose it is; "" is nobody's
 }
 
 // Events gives the events from the beginning of the subscription on, in order.

@@ -69,7 +69,8 @@ type Participant struct {
 
 	cost costMeter // observed by the control loop
 
-	asked asked // what the client is asked to send; by the control loop
+	asked   asked // what the client is asked to send; by the control loop
+	watched atomic.Pointer[Watching]
 
 	// watching is the rendition that is sent to the client; nil is none.
 	watching atomic.Pointer[video.Rendition]

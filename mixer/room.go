@@ -372,6 +372,7 @@ func (r *Room) publish() {
 	r.publishViews()
 	r.limitUplinks(codec.Now())
 	r.raiseChanges(codec.Now())
+	r.tellWatching()
 	roster := r.roster.Load()
 	if roster == nil || !slices.Equal(*roster, r.participants) {
 		now := slices.Clone(r.participants)

@@ -61,10 +61,10 @@ func (a *asked) ask(id codec.SourceID, t codec.UplinkTarget) {
 // Uplink returns what the client is asked to send now. It does not block.
 func (p *Participant) Uplink() *Uplink { return p.asked.now() }
 
-// FollowUplink says that the client learns what it is asked to send, until done
-// is called. Its connection then does not bound the bitrate besides: a sender
-// whose estimate is held down has no room when its tile grows, and a picture
-// that needs three times the bits begins with a third of them.
+// FollowUplink says that the client learns what it is asked to send, and what it
+// watches, until done is called. Its connection then does not bound the bitrate
+// besides: a sender whose estimate is held down has no room when its tile grows,
+// and a picture that needs three times the bits begins with a third of them.
 func (p *Participant) FollowUplink() (done func()) {
 	p.asked.followers.Add(1)
 	p.room.wake()
