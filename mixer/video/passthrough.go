@@ -116,10 +116,6 @@ const (
 	// and what it sends is better than a second coding of it would be.
 	passBitrate, passBitrateStay = 1.3, 1.6
 	passRate, passRateStay       = 1.15, 1.3
-	// passEnlarge is by how much viewers may have to enlarge what would have been
-	// coded at full size: beyond, it is seen to be blurred. (Coding it at full
-	// size would not make it any sharper, but what comes next may be.)
-	passEnlarge = 1.5
 	// passStale is how long a sender may be silent: of a still screen a picture
 	// comes each second.
 	passStale = 3 * time.Second
@@ -149,8 +145,8 @@ func (p PassRule) Suits(in Incoming, now time.Duration) bool {
 	switch {
 	case in.Width == 0 || in.FPS == 0 || now-in.Last > passStale:
 		return false
-	case in.Width > w || in.Height > h || float64(in.Width)*passEnlarge < float64(w):
-		return false
+	case in.Width > w || in.Height > h:
+		return false // smaller is fine: enlarged here, it would be no sharper
 	case math.Abs(shape-1) > passShape:
 		return false
 	case p.KeepSize && (in.Width != w || in.Height != h):

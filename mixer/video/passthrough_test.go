@@ -421,7 +421,7 @@ func TestPassRule(t *testing.T) {
 		"all of it":           {func(*Incoming, *PassRule) {}, true},
 		"unknown yet":         {func(in *Incoming, _ *PassRule) { in.FPS = 0 }, false},
 		"two thirds":          {func(in *Incoming, _ *PassRule) { in.Width, in.Height = 854, 480 }, true},
-		"half":                {func(in *Incoming, _ *PassRule) { in.Width, in.Height = 640, 360 }, false},
+		"half":                {func(in *Incoming, _ *PassRule) { in.Width, in.Height = 640, 360 }, true},
 		"upright":             {func(in *Incoming, _ *PassRule) { in.Width, in.Height = 720, 1280 }, false},
 		"4:3":                 {func(in *Incoming, _ *PassRule) { in.Width, in.Height = 960, 720 }, false},
 		"1080p":               {func(in *Incoming, _ *PassRule) { in.Width, in.Height = 1920, 1080 }, false},
