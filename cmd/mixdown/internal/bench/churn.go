@@ -285,7 +285,7 @@ func (c *churn) cycles(ctx context.Context) (err error) {
 	c.result.Cycles = r
 	c.logf("%d join and leave, %d at a time", c.cfg.Cycles, c.cfg.Lanes)
 	// Pools, caches and the heap grow to their size first.
-	if err := c.lanes(ctx, max(2*c.cfg.Lanes, c.cfg.Cycles/10)); err != nil {
+	if err := c.lanes(ctx, max(4*c.cfg.Lanes, c.cfg.Cycles/4)); err != nil {
 		return err
 	}
 	if r.Before, err = c.m.srv.settled(ctx, 0); err != nil {
