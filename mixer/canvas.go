@@ -33,6 +33,9 @@ type canvas struct {
 	scene atomic.Pointer[video.Scene]
 	info  atomic.Pointer[LayoutInfo] // nil before the first arrangement
 	cost  costMeter                  // observed by the control loop
+	// photos takes snapshots, when somebody asks for one.
+	photos *photographer
+	frames *codec.VideoPool
 	// The control loop's own: what the canvas is to look like, how that was
 	// solved last, and the layout that an event was last about.
 	style
@@ -55,7 +58,7 @@ type canvas struct {
 }
 
 func newCanvas(cfg Config, rc RoomConfig, owner *Participant, frames *codec.VideoPool, log *slog.Logger) (*canvas, error) {
-	c := &canvas{log: log, owner: owner, size: rc.Canvas, pool: cfg.Pool, drawn: make(chan struct{})}
+	c := &canvas{log: log, owner: owner, size: rc.Canvas, pool: cfg.Pool, drawn: make(chan struct{}), photos: newPhotographer(), frames: frames}
 	c.scene.Store(&video.Scene{})
 	c.compose = worker.NewTask(c.draw)
 	var err error
@@ -131,7 +134,8 @@ func (c *canvas) draw() {
 		return
 	}
 	now, pts := codec.Now(), time.Duration(c.pts.Load())
-	picture, changed, err := c.compositor.Draw(c.scene.Load(), now, pts)
+	scene := c.scene.Load()
+	picture, changed, err := c.compositor.Draw(scene, now, pts)
 	if err != nil {
 		// Busy buffers are counted where they are; the encoders' own counters
 		// tell why.
@@ -144,6 +148,7 @@ func (c *canvas) draw() {
 	for _, r := range *c.all.Load() {
 		r.Write(picture, changed)
 	}
+	c.photos.take(picture, scene, c.frames, now)
 	picture.Release()
 	c.mu.Lock()
 	c.mu.composing.Observe(codec.Now() - now)

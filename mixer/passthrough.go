@@ -49,7 +49,7 @@ func (r *Room) keepsSize(rendition *video.Rendition) bool {
 
 // draws reports whether anybody needs the canvas drawn. Any goroutine may ask.
 func (c *canvas) draws() bool {
-	return slices.ContainsFunc(*c.all.Load(), (*video.Rendition).Encodes)
+	return c.photos.draws(codec.Now()) || slices.ContainsFunc(*c.all.Load(), (*video.Rendition).Encodes)
 }
 
 // passing is what a canvas needs to know of its room to pass sources through.
