@@ -33,6 +33,8 @@ type assemblerConfig struct {
 	NACK bool
 	// RTX says that repairs come by RFC 4588 and so are told from originals.
 	RTX bool
+	// Codec defaults to VP8.
+	Codec codec.Codec
 	// MaxPackets is rounded up to a power of two; defaults to 512.
 	MaxPackets int
 	// MaxFrameBytes defaults to 1 MiB.
@@ -67,6 +69,7 @@ const (
 	slotMissing
 	slotHave
 	slotLost // given up; since stays, to learn how late it comes
+	slotDone // was held; its timestamp stays, to tell where the next frame begins
 )
 
 type packetBuf [maxPayload]byte
@@ -83,21 +86,23 @@ type slot struct {
 	key     bool // of a key frame (start only)
 	nacks   uint8
 	desc    vp8Descriptor
+	unit    h264Packet // of H.264; desc then says NonReference only
 	ts      uint32
-	off, n  int // VP8 data in buf
+	off, n  int // coded data in buf
+	size    int // bytes that it adds to the frame
 	buf     *packetBuf
 	arrival time.Duration // held
 	since   time.Duration // missed
 	asked   time.Duration // last NACK
 }
 
-// An assembler makes whole VP8 frames of RTP packets: it puts them in order,
+// An assembler makes whole frames of RTP packets: it puts them in order,
 // asks for what is missing, waits for that within bounds, and when it gives up
 // holds everything back until the next frame that can be decoded.
 //
 // What is given up: a gap that holds no reference (by TL0PICIDX, or PictureID
-// and the N bit) costs just that frame, and is not waited for beyond the
-// reorder window. Any other gap is waited for (see [assembler.patience]), then
+// and the N bit; H.264 has nothing of the kind) costs just that frame, and is not
+// waited for beyond the reorder window. Any other gap is waited for (see [assembler.patience]), then
 // a key frame is asked for, at once and each 500 ms until one comes.
 //
 // Bound: MaxPackets packets and MaxFrameBytes a frame; beyond, everything held
@@ -127,6 +132,7 @@ type assembler struct {
 	fresh      bool
 	freshUntil time.Duration
 
+	sets     parameterSets // of H.264
 	last     vp8Descriptor // of the last frame delivered, or passed over
 	lastSet  bool
 	layers   uint8  // bit t: layer t lost a frame and waits for a LayerSync
@@ -141,6 +147,9 @@ type assembler struct {
 }
 
 func newAssembler(cfg assemblerConfig) *assembler {
+	if cfg.Codec == 0 {
+		cfg.Codec = codec.VP8
+	}
 	if cfg.MaxPackets <= 0 {
 		cfg.MaxPackets = defaultMaxPackets
 	}
@@ -177,10 +186,17 @@ func (a *assembler) requestKey() { a.keyAsked = true }
 // returns nil afterwards.
 func (a *assembler) push(h *rtp.Header, payload []byte, now time.Duration, isRTX bool) {
 	var desc vp8Descriptor
+	var unit h264Packet
 	var off int
 	if len(payload) > 0 {
 		var err error
-		if off, err = desc.parse(payload); err != nil || len(payload) > maxPayload {
+		if a.cfg.Codec == codec.H264 {
+			err = unit.parse(payload)
+			desc.NonReference = unit.slice && !unit.ref
+		} else {
+			off, err = desc.parse(payload)
+		}
+		if err != nil || len(payload) > maxPayload {
 			a.stats.Malformed++
 			return
 		}
@@ -211,9 +227,14 @@ func (a *assembler) push(h *rtp.Header, payload []byte, now time.Duration, isRTX
 		s.padding = true
 		return
 	}
-	s.desc, s.off, s.n = desc, off, len(payload)
-	s.start = desc.frameStart()
-	s.key = s.start && vp8IsKey(payload[off:])
+	s.desc, s.unit, s.off, s.n = desc, unit, off, len(payload)
+	if a.cfg.Codec == codec.H264 {
+		s.start, s.size = unit.start, unit.size
+		s.key = a.beginsKey(s)
+	} else {
+		s.start, s.size = desc.frameStart(), s.n-off
+		s.key = s.start && vp8IsKey(payload[off:])
+	}
 	s.buf = packetBufs.Get().(*packetBuf)
 	copy(s.buf[:], payload)
 }
@@ -315,6 +336,8 @@ func (a *assembler) consume(to int64) {
 			if s.buf != nil {
 				packetBufs.Put(s.buf)
 			}
+			s.buf, s.state = nil, slotDone
+			continue
 		}
 		s.buf, s.state = nil, slotEmpty
 	}
@@ -338,7 +361,7 @@ func (a *assembler) pop(now time.Duration) *codec.EncodedFrame {
 			}
 		case head.padding:
 			a.consume(a.next + 1)
-		case !head.start:
+		case !a.starts(a.next):
 			if a.fresh && now < a.freshUntil {
 				return nil
 			}
@@ -347,7 +370,7 @@ func (a *assembler) pop(now time.Duration) *codec.EncodedFrame {
 				a.lose()
 			}
 			a.drop(head.ts)
-		case a.needKey && !head.key:
+		case a.needKey && a.noKey(a.next):
 			a.stats.HeldBack++
 			a.drop(head.ts)
 		default:
@@ -410,13 +433,13 @@ func (a *assembler) scanFrame() (end int64, state scanState) {
 		if s.state == slotMissing {
 			return 0, scanBlocked
 		}
-		if s.ts != ts || (s.start && a.scan != a.next) {
+		if s.ts != ts || (s.start && a.scan != a.next && a.cfg.Codec != codec.H264) {
 			return a.scan, scanWhole // a sender that sets no marker
 		}
 		if s.padding {
 			continue
 		}
-		if a.size += s.n - s.off; a.size > a.cfg.MaxFrameBytes {
+		if a.size += s.size; a.size > a.cfg.MaxFrameBytes {
 			return 0, scanTooLarge
 		}
 		if s.marker {
@@ -431,42 +454,54 @@ func (a *assembler) scanFrame() (end int64, state scanState) {
 func (a *assembler) deliver(end int64) *codec.EncodedFrame {
 	head := a.at(a.next)
 	d := head.desc
-	if !a.decodable(&d, head.key) {
+	if !a.decodable(&d, head.key) { // never of H.264, which has no layers here
 		a.stats.HeldBack++
 		a.follow(d)
 		a.consume(end)
 		return nil
 	}
-	f := codec.NewEncodedFrame(a.size)
-	var arrival time.Duration
-	for q := a.next; q < end; q++ {
-		if s := a.at(q); !s.padding {
-			f.Data = append(f.Data, s.buf[s.off:s.n]...)
-			arrival = max(arrival, s.arrival)
-		}
+	f, ok := a.join(end)
+	if !ok {
+		f.Release()
+		a.stats.Malformed++
+		a.lose()
+		a.consume(end)
+		return nil
 	}
-	f.Codec, f.Stream = codec.VP8, a.stream
-	f.Key, f.Arrival = head.key, arrival
 	if f.Key {
-		var ok bool
-		if f.Width, f.Height, ok = vp8KeySize(f.Data); !ok {
-			f.Release()
-			a.stats.Malformed++
-			a.lose()
-			a.consume(end)
-			return nil
-		}
 		a.stats.Keys++
 		a.needKey, a.keyAsked, a.layers = false, false, 0
 	}
-	f.Discardable, f.Temporal, f.LayerSync = d.NonReference, d.TID, d.LayerSync
-	f.PTS = a.media.pts(head.ts, arrival)
+	f.PTS = a.media.pts(head.ts, f.Arrival)
 	f.Capture = a.sender.capture(head.ts)
 	a.isBroken = false
 	a.follow(d)
 	a.consume(end)
 	a.stats.Frames++
 	return f
+}
+
+// join puts the packets [next, end) together. ok is false when they are no frame.
+func (a *assembler) join(end int64) (f *codec.EncodedFrame, ok bool) {
+	if a.cfg.Codec == codec.H264 {
+		return a.joinUnits(end)
+	}
+	head := a.at(a.next)
+	d := &head.desc
+	f = codec.NewEncodedFrame(a.size)
+	for q := a.next; q < end; q++ {
+		if s := a.at(q); !s.padding {
+			f.Data = append(f.Data, s.buf[s.off:s.n]...)
+			f.Arrival = max(f.Arrival, s.arrival)
+		}
+	}
+	f.Codec, f.Stream, f.Key = codec.VP8, a.stream, head.key
+	f.Discardable, f.Temporal, f.LayerSync = d.NonReference, d.TID, d.LayerSync
+	if f.Key {
+		f.Width, f.Height, ok = vp8KeySize(f.Data)
+		return f, ok
+	}
+	return f, true
 }
 
 // decodable says whether all that the frame may reference was delivered.

@@ -57,6 +57,10 @@ type Config struct {
 	// streams together, per second; the rest is dropped and counted. They
 	// default to 2000 packets and 12 Mb/s.
 	MaxUplinkPackets, MaxUplinkBps int
+	// SendH264 and ReceiveH264 say that clients that offer no VP8 may be sent H.264
+	// (constrained baseline, packetization mode 1), and may send it: what is behind
+	// the Handlers codes and decodes it.
+	SendH264, ReceiveH264 bool
 	// NoRED refuses redundancy (RFC 2198) of sound. Accepted, clients that offer
 	// it send each packet of speech twice, which hides bursts of loss that
 	// Opus's own correction does not, and takes some 30 kb/s of their uplink
@@ -374,6 +378,16 @@ func newMediaEngine() (*webrtc.MediaEngine, error) {
 		{RTPCodecCapability: webrtc.RTPCodecCapability{
 			MimeType: webrtc.MimeTypeRTX, ClockRate: videoClockRate, SDPFmtpLine: "apt=96",
 		}, PayloadType: 97},
+		{RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeH264, ClockRate: videoClockRate, SDPFmtpLine: h264Fmtp,
+			RTCPFeedback: []webrtc.RTCPFeedback{
+				{Type: "goog-remb"}, {Type: "transport-cc"}, {Type: "ccm", Parameter: "fir"},
+				{Type: "nack"}, {Type: "nack", Parameter: "pli"},
+			},
+		}, PayloadType: 102},
+		{RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: videoClockRate, SDPFmtpLine: "apt=102",
+		}, PayloadType: 103},
 	} {
 		if err := m.RegisterCodec(c, webrtc.RTPCodecTypeVideo); err != nil {
 			return nil, fmt.Errorf("register %s: %w", c.MimeType, err)

@@ -43,6 +43,8 @@ type Answer struct {
 	// ReceivesCamera and ReceivesScreen what the client may send.
 	SendsAudio, SendsVideo                        bool
 	ReceivesAudio, ReceivesCamera, ReceivesScreen bool
+	// VideoSent and VideoReceived are the codecs of the pictures; 0 is none.
+	VideoSent, VideoReceived codec.Codec
 	// AudioFEC says that the client makes use of forward error correction, and
 	// MaxAudioBps bounds the bitrate of the sound it wants; 0 is unbounded (RFC
 	// 7587 section 6.1).
@@ -69,7 +71,7 @@ func (e *Engine) Accept(ctx context.Context, offer Offer) (*Peer, Answer, error)
 	case !isToken(offer.CNAME, 64):
 		return nil, Answer{}, fmt.Errorf("%w: Offer.CNAME is %q: want a token of 1..64 characters", ErrBadConfig, offer.CNAME)
 	}
-	plan, err := parseOffer(offer.SDP, offer.Role)
+	plan, err := parseOffer(offer.SDP, offer.Role, e.h264())
 	if err != nil {
 		return nil, Answer{}, err
 	}
@@ -178,6 +180,12 @@ func (p *Peer) negotiate(ctx context.Context) (Answer, error) {
 		answer.SendsVideo = answer.SendsVideo || l.send && l.kind == kindVideo
 		answer.ReceivesAudio = answer.ReceivesAudio || l.recv && l.kind == kindAudio
 		answer.ReceivesCamera = answer.ReceivesCamera || l.recv && l.kind == kindVideo && l.source == codec.Camera
+		if l.send && l.kind == kindVideo {
+			answer.VideoSent = l.codec
+		}
+		if l.recv && l.kind == kindVideo && answer.VideoReceived == 0 {
+			answer.VideoReceived = l.codec
+		}
 		if l.send && l.kind == kindAudio {
 			answer.AudioFEC, answer.MaxAudioBps = l.sound.fec, l.sound.maxBps
 		}
@@ -197,6 +205,9 @@ func (p *Peer) addTracks() error {
 		t := &outTrack{kind: webrtc.RTPCodecTypeAudio, mime: webrtc.MimeTypeOpus, stream: p.cname, pt: l.pt}
 		if l.kind == kindVideo {
 			t.kind, t.mime = webrtc.RTPCodecTypeVideo, webrtc.MimeTypeVP8
+			if l.codec == codec.H264 {
+				t.mime = webrtc.MimeTypeH264
+			}
 			p.out.video = t
 		} else {
 			p.out.audio = t

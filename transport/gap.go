@@ -21,9 +21,9 @@ func (a *assembler) findGap(first int64) gap {
 		if g.after == 0 {
 			g.after = q
 		}
-		if s.start && (g.resume == 0 || s.key) {
+		if key := a.isKey(q); a.starts(q) && (g.resume == 0 || key) {
 			g.resume = q
-			if s.key || !a.needKey {
+			if key || !a.needKey {
 				break
 			}
 		}
@@ -36,7 +36,7 @@ func (a *assembler) findGap(first int64) gap {
 func (a *assembler) skip(first int64, now time.Duration) bool {
 	head := a.at(a.next)
 	g := a.findGap(first)
-	if a.needKey && g.resume != 0 && a.at(g.resume).key && !(head.state == slotHave && head.key) {
+	if a.needKey && g.resume != 0 && a.isKey(g.resume) && !(head.state == slotHave && a.isKey(a.next)) {
 		// What is missing before a key frame is of no use to anybody.
 		a.consume(g.resume)
 		return true
@@ -46,7 +46,7 @@ func (a *assembler) skip(first int64, now time.Duration) bool {
 		// next frame will tell what it was.
 		return false
 	}
-	if g.after != 0 && a.isBroken && a.at(g.after).ts == a.broken && !a.at(g.after).start {
+	if g.after != 0 && a.isBroken && a.at(g.after).ts == a.broken && !a.starts(g.after) {
 		a.consume(g.after) // a hole in what is being dropped
 		return true
 	}
@@ -89,7 +89,7 @@ func (a *assembler) passOver(g gap) {
 // or else that PictureID says that at most one frame is gone, and a part of it
 // that came said N or a higher layer.
 func (a *assembler) harmless(g gap) bool {
-	if g.resume != 0 && a.at(g.resume).key {
+	if g.resume != 0 && a.isKey(g.resume) {
 		return true
 	}
 	if a.needKey || !a.lastSet || g.after == 0 {
@@ -182,7 +182,7 @@ func (a *assembler) pliDue() (at time.Duration, ok bool) {
 	if a.fresh {
 		at = max(at, a.freshUntil)
 	}
-	if head := a.at(a.next); a.next <= a.highest && head.state == slotHave && head.key {
+	if head := a.at(a.next); a.next <= a.highest && head.state == slotHave && a.isKey(a.next) {
 		at = max(at, head.arrival+keyWait)
 	}
 	return at, true

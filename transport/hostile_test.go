@@ -25,7 +25,7 @@ func (dropAll) PeerClosed(error)                                   {}
 // written to its buffers is handled as if it had been decrypted.
 func offlinePeer(t testing.TB, h Handler) *Peer {
 	t.Helper()
-	plan, err := parseOffer(readOffer(t, "chromium-participant"), RoleParticipant)
+	plan, err := parseOffer(readOffer(t, "chromium-participant"), RoleParticipant, h264Ways{})
 	if err != nil {
 		t.Fatal(err)
 	}

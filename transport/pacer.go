@@ -510,7 +510,7 @@ func (p *pacer) nextVideo(pkt *outPacket, now time.Duration) bool {
 		p.stats.VideoFrames++
 	}
 	v, _ := p.video.next(now)
-	p.queuedN -= int(v.n)
+	p.queuedN -= p.video.used
 	p.hist.add(v, now).write(pkt, p.cfg.VideoSSRC, p.cfg.VideoPT)
 	pkt.Kind = videoDataPacket
 	p.stats.VideoPackets++

@@ -32,7 +32,8 @@ type videoPacket struct {
 	ts      uint32
 	seq     uint16
 	marker  bool
-	desc    vp8Descriptor
+	desc    vp8Descriptor // of VP8
+	unit    unitPart      // of H.264
 	sentAt  time.Duration // the first time
 	againAt time.Duration // the last time it was repaired
 	queued  bool          // waits to be repaired
@@ -42,9 +43,17 @@ type videoPacket struct {
 func (v *videoPacket) write(pkt *outPacket, ssrc uint32, pt uint8) {
 	pkt.reset(ssrc, pt, v.seq, v.ts)
 	pkt.Header.Marker = v.marker
-	n := v.desc.marshal(pkt.buf[:])
-	n += copy(pkt.buf[n:], v.frame.Data[v.off:v.off+v.n])
-	pkt.Payload = pkt.buf[:n]
+	pkt.Payload = pkt.buf[:v.payload(pkt.buf[:])]
+}
+
+// payload writes what comes after the header to dst and returns its length.
+func (v *videoPacket) payload(dst []byte) int {
+	data := v.frame.Data[v.off : v.off+v.n]
+	if v.frame.Codec == codec.H264 {
+		return v.unit.marshal(dst, data)
+	}
+	n := v.desc.marshal(dst)
+	return n + copy(dst[n:], data)
 }
 
 // writeRTX materialises the packet as a repair (RFC 4588 section 4): numbers
@@ -53,9 +62,7 @@ func (v *videoPacket) writeRTX(pkt *outPacket, ssrc uint32, pt uint8, seq uint16
 	pkt.reset(ssrc, pt, seq, v.ts)
 	pkt.Header.Marker = v.marker
 	pkt.buf[0], pkt.buf[1] = byte(v.seq>>8), byte(v.seq)
-	n := 2 + v.desc.marshal(pkt.buf[2:])
-	n += copy(pkt.buf[n:], v.frame.Data[v.off:v.off+v.n])
-	pkt.Payload = pkt.buf[:n]
+	pkt.Payload = pkt.buf[:2+v.payload(pkt.buf[2:])]
 }
 
 // outPacket is the scratch into which one packet is written. It is reused:
@@ -104,7 +111,7 @@ type sentCounts struct {
 // A videoPacketiser cuts frames into packets and numbers them. Numbers are
 // counted over what is sent, so frames may be left out anywhere before it.
 type videoPacketiser struct {
-	max       int // VP8 bytes a packet
+	max       int // coded bytes a packet
 	seq       uint16
 	timeBase  uint32
 	pictureID uint16
@@ -114,7 +121,9 @@ type videoPacketiser struct {
 	off   int
 	parts int // packets left of it
 	part  int // bytes of each but the last
+	used  int // bytes of the frame that the last call of next was done with
 	desc  vp8Descriptor
+	cut   unitCutter // of H.264, in place of parts, part and desc
 	ts    uint32
 }
 
@@ -131,6 +140,10 @@ func (p *videoPacketiser) start(f *codec.EncodedFrame, pts time.Duration) {
 		p.tl0++
 	}
 	p.frame, p.off, p.ts = f, 0, p.time(pts)
+	if f.Codec == codec.H264 {
+		p.cut.begin(f.Data)
+		return
+	}
 	p.parts = (len(f.Data) + p.max - 1) / p.max
 	// Equal parts, so that a burst holds no short packet that could overtake,
 	// and goes to the socket in one piece.
@@ -149,6 +162,9 @@ func (p *videoPacketiser) next(now time.Duration) (v videoPacket, ok bool) {
 	if p.frame == nil {
 		return videoPacket{}, false
 	}
+	if p.frame.Codec == codec.H264 {
+		return p.nextUnit(now), true
+	}
 	n := min(p.part, len(p.frame.Data)-p.off-(p.parts-1)) // a byte is left for each
 	v = videoPacket{
 		frame: p.frame, off: int32(p.off), n: int32(n), ts: p.ts, seq: p.seq,
@@ -156,6 +172,7 @@ func (p *videoPacketiser) next(now time.Duration) (v videoPacket, ok bool) {
 	}
 	p.seq++
 	p.off += n
+	p.used = n
 	p.desc.Start = false
 	if p.parts--; p.parts == 0 {
 		p.frame = nil
@@ -163,6 +180,25 @@ func (p *videoPacketiser) next(now time.Duration) (v videoPacket, ok bool) {
 		v.frame.Retain()
 	}
 	return v, true
+}
+
+// nextUnit is next for H.264 (RFC 6184, packetization mode 1).
+func (p *videoPacketiser) nextUnit(now time.Duration) videoPacket {
+	data := p.frame.Data
+	part, off, n, last := p.cut.next(data, p.max)
+	v := videoPacket{
+		frame: p.frame, off: int32(off), n: int32(n), ts: p.ts, seq: p.seq,
+		marker: last, unit: part, sentAt: now,
+	}
+	to := off + n
+	if last {
+		to, p.frame = len(data), nil
+	} else {
+		v.frame.Retain()
+	}
+	p.seq++
+	p.used, p.off = to-p.off, to
+	return v
 }
 
 // An audioPacketiser numbers Opus packets.

@@ -117,6 +117,12 @@ func TestRoles(t *testing.T) {
 			c, p, answer := join(t, e, h, tc.role, tc.client)
 			tc.want.SDP, tc.want.UFrag = answer.SDP, answer.UFrag
 			tc.want.AudioFEC = answer.SendsAudio // as the client's offer says
+			if answer.SendsVideo {
+				tc.want.VideoSent = codec.VP8
+			}
+			if answer.ReceivesCamera {
+				tc.want.VideoReceived = codec.VP8
+			}
 			if answer != tc.want {
 				t.Errorf("answer says %+v, want %+v", answer, tc.want)
 			}

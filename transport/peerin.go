@@ -111,7 +111,7 @@ func (l *inLine) reset(ssrc uint32, past *Stats) {
 	if l.video != nil {
 		l.video.close()
 	}
-	l.video = newAssembler(assemblerConfig{NACK: l.has("nack"), RTX: l.rtxPT != 0})
+	l.video = newAssembler(assemblerConfig{Codec: l.codec, NACK: l.has("nack"), RTX: l.rtxPT != 0})
 	l.log = newReceptionLog(ssrc, videoClockRate)
 }
 

@@ -211,7 +211,7 @@ func TestRefusals(t *testing.T) {
 		{"only data", strings.ReplaceAll(chromium, "SAVPF", "SAVP"), 0, ErrNoUsableCodec, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := parseOffer(tc.sdp, tc.role)
+			_, err := parseOffer(tc.sdp, tc.role, h264Ways{})
 			if !errors.Is(err, tc.want) {
 				t.Fatalf("error is %v, want %v", err, tc.want)
 			}
@@ -226,7 +226,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestOfferPlan(t *testing.T) {
-	plan, err := parseOffer(readOffer(t, "chromium-participant"), RoleParticipant)
+	plan, err := parseOffer(readOffer(t, "chromium-participant"), RoleParticipant, h264Ways{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func FuzzOffer(f *testing.F) {
 		f.Add(string(b), uint8(2))
 	}
 	f.Fuzz(func(t *testing.T, text string, role uint8) {
-		plan, err := parseOffer(text, Role(role%3))
+		plan, err := parseOffer(text, Role(role%3), h264Ways{true, true})
 		if err != nil {
 			if !errors.Is(err, ErrBadSDP) && !errors.Is(err, ErrNoUsableCodec) {
 				t.Fatalf("error of no kind: %v", err)
@@ -293,7 +293,7 @@ func FuzzOffer(f *testing.F) {
 		if err := desc.UnmarshalString(forPion); err != nil {
 			t.Fatalf("pion would get %v\n%s", err, forPion)
 		}
-		if _, err := parseOffer(forPion, RoleParticipant); err != nil {
+		if _, err := parseOffer(forPion, RoleParticipant, h264Ways{true, true}); err != nil {
 			t.Fatalf("our own text is refused: %v\n%s", err, forPion)
 		}
 		// Our rewritten offer has the shape of an answer to it.

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/pion/sdp/v3"
+
+	"mixdown/codec"
 )
 
 // forPion writes the offer anew, with nothing in it but what was understood:
@@ -65,7 +67,7 @@ func (l *mediaLine) write(line func(string, ...any), setup string) {
 	}
 	media, name := "audio", "opus/48000/2"
 	if l.kind == kindVideo {
-		media, name = "video", "VP8/90000"
+		media, name = "video", l.codec.String()+"/90000"
 	}
 	formats := strconv.Itoa(int(l.pt))
 	if l.rtxPT != 0 {
@@ -86,6 +88,9 @@ func (l *mediaLine) write(line func(string, ...any), setup string) {
 	line("a=rtpmap:%d %s", l.pt, name)
 	if l.kind == kindAudio {
 		line("a=fmtp:%d %s", l.pt, opusFmtp)
+	}
+	if l.codec == codec.H264 {
+		line("a=fmtp:%d %s", l.pt, h264Fmtp) // as it was registered
 	}
 	if l.rtxPT != 0 {
 		line("a=rtpmap:%d rtx/90000\r\na=fmtp:%d apt=%d", l.rtxPT, l.rtxPT, l.pt)
@@ -138,6 +143,9 @@ func (p *offerPlan) finishAnswer(text string) (answer, ufrag string, err error) 
 		m := byMID[l.mid]
 		if l.accepted && m == nil {
 			return "", "", fmt.Errorf("answer lacks m-line %d", l.number)
+		}
+		if l.accepted && l.codec == codec.H264 {
+			l.answerH264(m)
 		}
 		if !l.accepted {
 			m = l.refusal()

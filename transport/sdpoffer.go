@@ -77,9 +77,12 @@ type mediaLine struct {
 	recv, send bool
 	// source is what a video line carries towards us.
 	source codec.SourceID
-	// pt is the payload type of Opus or VP8, rtxPT of its retransmissions; 0
-	// is none (0 is PCMU, which is never ours).
+	// codec is that of pt, the payload type that is spoken; rtxPT is that of its
+	// retransmissions; 0 is none (0 is PCMU, which is never ours).
+	codec     codec.Codec
 	pt, rtxPT uint8
+	// h264 is what the offer says of it, where that is spoken.
+	h264 h264Wishes
 	// redPT is the payload type of Opus with redundancy (RFC 2198), in offers
 	// of sound; 0 is none.
 	redPT uint8
@@ -131,20 +134,48 @@ type offerPlan struct {
 	setup                   string
 	peerIsLite, mixedExt    bool
 	candidates              []string
+	h264                    h264Ways
+}
+
+// CheckOffer reports what an [Engine] without H.264 would say of an offer's text:
+// nil, ErrBadSDP or ErrNoUsableCodec. See [Engine.CheckOffer].
+func CheckOffer(sdp string, role Role) error {
+	_, err := parseOffer(sdp, role, h264Ways{})
+	return err
+}
+
+// Wishes is what an offer says of the picture that the client wants.
+type Wishes struct {
+	// Codec is the one in which it would be sent; 0 is no picture.
+	Codec codec.Codec
+	// MaxBlocks and MaxBlockRate bound it, in macroblocks (16x16 samples) of a
+	// picture and of a second; 0 is unbounded.
+	MaxBlocks, MaxBlockRate int
 }
 
 // CheckOffer reports what [Engine.Accept] would say of an offer's text, without
 // connecting anybody: nil, ErrBadSDP or ErrNoUsableCodec. So a caller can
-// refuse before it has prepared anything for the client.
-func CheckOffer(sdp string, role Role) error {
-	_, err := parseOffer(sdp, role)
-	return err
+// refuse, and knows what is wanted, before it has prepared anything for the
+// client.
+func (e *Engine) CheckOffer(sdp string, role Role) (Wishes, error) {
+	plan, err := parseOffer(sdp, role, e.h264())
+	if err != nil {
+		return Wishes{}, err
+	}
+	var w Wishes
+	for _, l := range plan.lines {
+		if l.send && l.kind == kindVideo {
+			w.Codec = l.codec
+			w.MaxBlocks, w.MaxBlockRate = l.h264.limits()
+		}
+	}
+	return w, nil
 }
 
 // parseOffer reads an offer and decides what becomes of each m-line. It does
 // not depend on the network, the clock or pion's state, so that it can be
 // fuzzed. Errors are ErrBadSDP or ErrNoUsableCodec and say what to change.
-func parseOffer(text string, role Role) (*offerPlan, error) {
+func parseOffer(text string, role Role, h264 h264Ways) (*offerPlan, error) {
 	if len(text) > maxOfferBytes {
 		return nil, badSDP("offer is %d bytes: at most %d are read", len(text), maxOfferBytes)
 	}
@@ -163,7 +194,7 @@ func parseOffer(text string, role Role) (*offerPlan, error) {
 	} else if n > maxMediaLines {
 		return nil, badSDP("offer has %d m-lines: at most %d", n, maxMediaLines)
 	}
-	plan := &offerPlan{}
+	plan := &offerPlan{h264: h264}
 	for i, m := range desc.MediaDescriptions {
 		plan.lines = append(plan.lines, &mediaLine{media: m, number: i + 1, kind: kindOf(m)})
 	}
@@ -172,7 +203,7 @@ func parseOffer(text string, role Role) (*offerPlan, error) {
 	}
 	for _, l := range plan.lines {
 		if l.accepted { // still: is in the bundle and not disabled
-			l.readFormats(&desc)
+			l.readFormats(&desc, plan.h264)
 		}
 	}
 	plan.assign(&desc, role)
@@ -279,14 +310,16 @@ func (p *offerPlan) readMIDs(desc *sdp.SessionDescription) error {
 	return nil
 }
 
-// readFormats finds Opus or VP8 in a line, with what belongs to it.
-func (l *mediaLine) readFormats(desc *sdp.SessionDescription) {
+// readFormats finds Opus in a line, or VP8, or else H.264, with what belongs to
+// it.
+func (l *mediaLine) readFormats(desc *sdp.SessionDescription, h264 h264Ways) {
 	if l.kind != kindAudio && l.kind != kindVideo {
 		return
 	}
 	want := "opus/48000/2"
+	l.codec = codec.Opus
 	if l.kind == kindVideo {
-		want = "vp8/90000"
+		want, l.codec = "vp8/90000", codec.VP8
 	}
 	names := make(map[uint8]string)
 	params := make(map[uint8]string)
@@ -308,16 +341,25 @@ func (l *mediaLine) readFormats(desc *sdp.SessionDescription) {
 		if err != nil || pt == 0 {
 			continue
 		}
-		switch name := names[uint8(pt)]; {
-		case name == want && l.pt == 0:
+		if names[uint8(pt)] == want {
 			l.pt = uint8(pt)
-		case name == "rtx/90000" && l.kind == kindVideo && l.pt != 0 && l.rtxPT == 0 &&
-			params[uint8(pt)] == "apt="+strconv.Itoa(int(l.pt)):
-			l.rtxPT = uint8(pt)
+			break
 		}
 	}
+	if l.pt == 0 && l.kind == kindVideo && (h264.Send || h264.Receive) {
+		l.readH264(names, params)
+	}
 	if l.pt == 0 {
+		l.codec = 0
 		return
+	}
+	for _, f := range l.media.MediaName.Formats {
+		pt, err := strconv.ParseUint(f, 10, 7)
+		if err == nil && pt != 0 && l.kind == kindVideo && names[uint8(pt)] == "rtx/90000" &&
+			params[uint8(pt)] == "apt="+strconv.Itoa(int(l.pt)) {
+			l.rtxPT = uint8(pt)
+			break
+		}
 	}
 	if l.kind == kindAudio {
 		l.sound = readSoundWishes(params[l.pt])
@@ -461,6 +503,10 @@ func (p *offerPlan) assign(desc *sdp.SessionDescription, role Role) {
 			}
 			l.recv = sends && role.mayReceive() && videos < int(codec.NumSources)
 			l.send = receives && role.maySend() && !pictureOut
+			if l.codec == codec.H264 {
+				l.recv = l.recv && p.h264.Receive
+				l.send = l.send && p.h264.Send && l.h264.sendable()
+			}
 			pictureOut = pictureOut || l.send
 			if videos < int(codec.NumSources) {
 				l.source = codec.SourceID(videos)
@@ -514,7 +560,7 @@ func (p *offerPlan) checkUsable(role Role) error {
 		}
 	}
 	if codecs == 0 {
-		return fmt.Errorf("%w: this server speaks Opus and VP8, and the offer has neither (in a bundled m-line with UDP/TLS/RTP/SAVPF)", ErrNoUsableCodec)
+		return fmt.Errorf("%w: this server speaks %s, and the offer has none of them (in a bundled m-line with UDP/TLS/RTP/SAVPF)", ErrNoUsableCodec, p.h264.spoken())
 	}
 	want := "sendrecv, sendonly or recvonly"
 	switch role {
@@ -523,7 +569,7 @@ func (p *offerPlan) checkUsable(role Role) error {
 	case RoleViewer:
 		want = "recvonly or sendrecv, since a viewer only receives"
 	}
-	return fmt.Errorf("%w: the offer has Opus or VP8, but in no direction that is of use to a %s: want a=%s", ErrNoUsableCodec, role, want)
+	return fmt.Errorf("%w: the offer has what this server speaks, but in no direction that is of use to a %s: want a=%s", ErrNoUsableCodec, role, want)
 }
 
 // readTransport finds ICE and DTLS parameters: of the session, or of the

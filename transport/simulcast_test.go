@@ -47,7 +47,7 @@ func TestOneSizeIsTaken(t *testing.T) {
 		{"the old spelling", "a=rid:f send\na=simulcast: send rid=f", ""},
 		{"too many", strings.Replace(many, "a=simulcast", "a=rid:f send\na=simulcast", 1), "xxxxxxx"},
 	} {
-		plan, err := parseOffer(strings.Replace(chromium, offered, tc.lines, 1), RoleParticipant)
+		plan, err := parseOffer(strings.Replace(chromium, offered, tc.lines, 1), RoleParticipant, h264Ways{})
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue

@@ -47,31 +47,38 @@ func FirstSlice(unit []byte) bool {
 
 var startCode = []byte{0, 0, 1}
 
-// Next returns the first unit of an Annex B stream, without its start code, and
-// what follows it, which begins with a start code again or is empty. Units that
-// are empty are passed over. unit is nil when there is none. Both share
-// stream's memory.
-func Next(stream []byte) (unit, rest []byte) {
-	at := bytes.Index(stream, startCode)
-	for at >= 0 {
-		stream = stream[at+len(startCode):]
-		end := bytes.Index(stream, startCode)
-		if end < 0 {
-			end = len(stream)
+// Find returns where the first unit at or behind from begins and ends in an Annex
+// B stream, without its start code; search on from end. Units that are empty are
+// passed over. start is -1 when there is none.
+func Find(stream []byte, from int) (start, end int) {
+	for {
+		at := bytes.Index(stream[from:], startCode)
+		if at < 0 {
+			return -1, len(stream)
 		}
-		unit, rest = stream[:end], stream[end:]
+		start = from + at + len(startCode)
+		end = len(stream)
+		if n := bytes.Index(stream[start:], startCode); n >= 0 {
+			end = start + n
+		}
+		from = end
 		// Zeros behind a unit are none of it: the longer start code's first byte,
 		// and trailing_zero_8bits (section B.1). A unit never ends with one.
-		for len(unit) > 0 && unit[len(unit)-1] == 0 {
-			unit = unit[:len(unit)-1]
+		for end > start && stream[end-1] == 0 {
+			end--
 		}
-		if len(unit) > 0 {
-			return unit, rest
-		}
-		stream, at = rest, 0
-		if len(rest) == 0 {
-			break
+		if end > start {
+			return start, end
 		}
 	}
-	return nil, nil
+}
+
+// Next returns the first unit of an Annex B stream, without its start code, and
+// what follows it. unit is nil when there is none. Both share stream's memory.
+func Next(stream []byte) (unit, rest []byte) {
+	start, end := Find(stream, 0)
+	if start < 0 {
+		return nil, nil
+	}
+	return stream[start:end], stream[end:]
 }
