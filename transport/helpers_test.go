@@ -15,6 +15,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"go.uber.org/goleak"
+	"golang.org/x/net/proxy"
 
 	"mixdown/codec"
 )
@@ -175,6 +176,9 @@ type clientConfig struct {
 	data   bool
 	// interceptors of the client; nil is none
 	interceptors *interceptor.Registry
+	// relay, when set, is the only way; dial connects to it, over TCP
+	relay *webrtc.ICEServer
+	dial  proxy.Dialer
 }
 
 func newClient(t testing.TB, cfg clientConfig) *client {
@@ -201,7 +205,14 @@ func newClient(t testing.TB, cfg clientConfig) *client {
 	}
 	var s webrtc.SettingEngine
 	s.LoggerFactory = quiet
-	s.SetICEUDPMux(c.mux)
+	var servers webrtc.Configuration
+	if cfg.relay != nil {
+		servers.ICEServers, servers.ICETransportPolicy = []webrtc.ICEServer{*cfg.relay}, webrtc.ICETransportPolicyRelay
+		s.SetICEProxyDialer(cfg.dial)
+		s.SetRelayAcceptanceMinWait(0) // there is nothing better to wait for
+	} else {
+		s.SetICEUDPMux(c.mux)
+	}
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
@@ -209,7 +220,7 @@ func newClient(t testing.TB, cfg clientConfig) *client {
 		cfg.interceptors = &interceptor.Registry{}
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(s), webrtc.WithInterceptorRegistry(cfg.interceptors))
-	if c.pc, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
+	if c.pc, err = api.NewPeerConnection(servers); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.close() })
