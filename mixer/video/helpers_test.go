@@ -125,7 +125,7 @@ func (s *still) touch() {
 	}
 	if s.twin == nil {
 		s.twin = copyFrame(s.frame)
-		s.twin.Y[0] ^= 1
+		s.twin.Y[0] ^= 8 // more than alikeTolerance
 	}
 	s.frame, s.twin = s.twin, s.frame
 }

@@ -1,7 +1,6 @@
 package video
 
 import (
-	"bytes"
 	"time"
 
 	"mixdown/codec"
@@ -203,8 +202,13 @@ func (c *Compositor) covered(r layout.Rect, above []Tile) bool {
 	return false
 }
 
-// follow fetches the source's picture. An equal one is not a new one: shared
-// screens repeat themselves, and sources draw anew for another canvas.
+// alikeTolerance is a difference of samples that nobody sees. It is counted from
+// what was drawn last, so that small ones do not add up.
+const alikeTolerance = 2
+
+// follow fetches the source's picture. One that looks the same is not a new one:
+// shared screens repeat themselves, a coded picture of what stands still
+// trembles by a step or two, and sources draw anew for another canvas.
 func (t *tileState) follow(now time.Duration) {
 	if t.tile.Source == nil {
 		return
@@ -222,31 +226,13 @@ func (t *tileState) follow(now time.Duration) {
 	if t.frame == nil || f.PTS != t.pts {
 		t.pts, t.moved = f.PTS, now
 	}
-	if t.frame == nil || !samePicture(t.frame, f) {
-		t.alike = number
+	if t.seen = number; t.frame != nil && yuv.Alike(t.frame, f, alikeTolerance) {
+		f.Release()
+		return
 	}
+	t.alike = number
 	t.let()
-	t.frame, t.seen = f, number
-}
-
-// samePicture compares samples. Of moving pictures the first row nearly always
-// tells.
-func samePicture(a, b *codec.VideoFrame) bool {
-	if a.Width != b.Width || a.Height != b.Height {
-		return false
-	}
-	return samePlane(a.Y, b.Y, a.StrideY, b.StrideY, a.Width, a.Height) &&
-		samePlane(a.U, b.U, a.StrideUV, b.StrideUV, (a.Width+1)/2, (a.Height+1)/2) &&
-		samePlane(a.V, b.V, a.StrideUV, b.StrideUV, (a.Width+1)/2, (a.Height+1)/2)
-}
-
-func samePlane(a, b []byte, strideA, strideB, w, h int) bool {
-	for y := range h {
-		if !bytes.Equal(a[y*strideA:][:w], b[y*strideB:][:w]) {
-			return false
-		}
-	}
-	return true
+	t.frame = f
 }
 
 // compose works out t's look.

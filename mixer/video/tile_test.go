@@ -74,6 +74,30 @@ func TestFrozen(t *testing.T) {
 	step(2*frozenAfter+4*time.Second, true, true)
 }
 
+// TestTremble: what differs by less than can be seen is no change, and many such
+// differences in one direction are one.
+func TestTremble(t *testing.T) {
+	pool := codec.NewVideoPool(testBudget)
+	c := newCompositor(t, hd, pool, nil)
+	scene, sources := plain(t, pool, hd, 4)
+	for _, s := range sources {
+		defer s.set(nil)
+	}
+	r, tone := scene.Tiles[0].Rect, tone(0)
+	for i, luma := range []uint8{40, 41, 42, 40, 42, 43, 44, 45, 46} {
+		tone.y = luma
+		sources[0].set(newFrame(t, pool, r.W, r.H, tone))
+		f, changed := drawScene(t, c, scene, time.Duration(i))
+		if want := i == 0 || luma == 43 || luma == 46; changed != want {
+			t.Errorf("picture %d, luma %d: changed is %v", i, luma, changed)
+		}
+		if got := samplesAt(f, r.X+r.W/2, r.Y+r.H/2)[0]; int(luma)-int(got) > alikeTolerance || int(got)-int(luma) > alikeTolerance {
+			t.Errorf("picture %d shows %d, want %d", i, got, luma)
+		}
+		f.Release()
+	}
+}
+
 // TestDimsNoBars: a mark that comes and goes on the bars beside a dimmed picture
 // changes them alone.
 func TestDimsNoBars(t *testing.T) {
