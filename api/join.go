@@ -89,6 +89,7 @@ func (s *Server) join(role mixer.Role) rawHandler {
 		h.Set("Location", "/v1/sessions/"+secret)
 		h.Set("ETag", etag)
 		h.Set("Link", fmt.Sprintf(`</v1/rooms/%s/participants/%s>; rel="describedby"`, x.room, x.ID()))
+		s.linkICEServers(h, r, string(x.ID()))
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.WriteString(w, answer.SDP) // a client that has gone will not connect either
 		return nil

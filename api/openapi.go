@@ -64,7 +64,7 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 				Headers: map[string]*huma.Param{
 					"Location": header("The session, whose path is its credential"),
 					"ETag":     header("The ICE session"),
-					"Link":     header(`The participant, rel="describedby"`),
+					"Link":     header(`The participant, rel="describedby"; servers that the client may use to reach the media, rel="ice-server" (RFC 9725 section 4.6)`),
 				},
 			}},
 		}, need, s.join(j.role), limit)

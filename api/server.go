@@ -38,6 +38,11 @@ type Config struct {
 	// Origins are the web pages of other origins that may use the API, as
 	// "https://example.org"; "*" is all. Defaults to none.
 	Origins []string
+	// ICEServers tells which servers clients may use to reach the media. host is
+	// by which name or address the client has reached this server, and may be
+	// empty; credentials are made for name, 1..64 of A-Z, a-z, 0-9, "_" and "-".
+	// Called for each request, at the same time; nil tells none.
+	ICEServers func(host, name string) []ICEServer
 	// JoinsPerSecond is per address (IPv6: per /64). Defaults to 10, and to
 	// 100 without an Authorizer, where every client comes from this machine.
 	JoinsPerSecond int
@@ -129,6 +134,7 @@ type Server struct {
 	draining   atomic.Bool
 	// limitLayouts refuses who changes one layout too often.
 	limitLayouts func(http.Handler) http.Handler
+	ice          func(host, name string) []ICEServer // nil: none
 
 	router   chi.Router
 	huma     huma.API
@@ -145,7 +151,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		log: cfg.Log, rooms: cfg.Rooms, check: transport.CheckOffer, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
-		authorizer: cfg.Authorizer, pages: cfg.Pages,
+		authorizer: cfg.Authorizer, pages: cfg.Pages, ice: cfg.ICEServers,
 	}
 	s.sessions = newSessions(cfg.MaxHalfOpen, &s.draining)
 	var err error
