@@ -55,4 +55,12 @@
 // goroutine that writes, with a deadline for each write; the mixer's queues and
 // the limits of streams bound all of it. Events are written as JSON once for all
 // streams, and those that open within a second share a snapshot.
+//
+// # Watching without WebRTC
+//
+// live.webm and live.ogg are what everybody hears and sees, as one answer without
+// end: the mixer's outlets hand out what is coded for all anyway, and the
+// request's own goroutine puts it into its container and writes it. A client that
+// is slow misses something, one that reads nothing is disconnected, and neither
+// is noticed by anybody else. Those who watch so are no participants.
 package api

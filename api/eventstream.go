@@ -171,7 +171,7 @@ func streamHeader(w http.ResponseWriter) {
 
 // send is the life of a stream whose header was written.
 func (s *Server) send(w http.ResponseWriter, r *http.Request, f feed, sub *mixer.Subscription, at position, first []byte) {
-	out := writer{w: w, rc: http.NewResponseController(w), st: s.streams}
+	out := writer{w: w, rc: http.NewResponseController(w), within: s.streams.write, stalled: &s.streams.stalled}
 	if !out.put(first) {
 		return
 	}
@@ -245,21 +245,25 @@ func (s *Server) batch(e *mixer.Event, ok bool, sub *mixer.Subscription, at posi
 type writer struct {
 	w  http.ResponseWriter
 	rc *http.ResponseController
-	st *streams
+	// within is how long a write may take, stalled counts those that took longer.
+	within  time.Duration
+	stalled *atomic.Uint64
 }
 
 // put reports whether the client took it in time.
 func (o *writer) put(b []byte) bool {
 	began := time.Now()
-	_ = o.rc.SetWriteDeadline(began.Add(o.st.write)) // not every writer has deadlines
+	_ = o.rc.SetWriteDeadline(began.Add(o.within)) // not every writer has deadlines
 	_, err := o.w.Write(b)
 	if err == nil {
 		err = o.rc.Flush()
 	}
-	if err != nil {
-		if time.Since(began) >= o.st.write {
-			o.st.stalled.Add(1)
-		}
+	late := time.Since(began) >= o.within
+	if late {
+		o.stalled.Add(1)
+	}
+	// What wraps our writers flushes without telling of errors: time does.
+	if err != nil || late {
 		return false
 	}
 	// HTTP/2 ends a stream whose deadline passes, also when nothing is written.

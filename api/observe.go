@@ -86,7 +86,7 @@ type metrics struct {
 	panics   prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, sessions *sessions, events eventMetrics) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, sessions *sessions, others ...prometheus.Collector) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mixdown_http_requests_total", Help: "Requests answered, by method, route template and status.",
@@ -105,7 +105,7 @@ func newMetrics(reg prometheus.Registerer, sessions *sessions, events eventMetri
 		Name: "mixdown_sessions_half_open", Help: "Clients that were answered and have not connected yet.",
 	}, func() float64 { _, n := sessions.counts(); return float64(n) })
 	var errs []error
-	for _, c := range []prometheus.Collector{m.requests, m.panics, live, halfOpen, events} {
+	for _, c := range append([]prometheus.Collector{m.requests, m.panics, live, halfOpen}, others...) {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -90,6 +90,7 @@ var (
 	locked          = kind{code: "locked", status: 403, title: "The room is locked"}
 	foreignPage     = kind{code: "foreign-page", status: 403, title: "A server without keys serves its own pages on this machine only"}
 	full            = kind{code: "full", status: 409, title: "The room is full"}
+	roomEmpty       = kind{code: "room-empty", status: 409, title: "There is nobody in the room", retryAfter: 5}
 	roomExists      = kind{code: "room-exists", status: 409, title: "A room of this id exists"}
 	recordingActive = kind{code: "recording-active", status: 409, title: "There is a recording in progress"}
 	noRoom          = kind{code: "no-such-room", status: 404, title: "There is no such room"}
@@ -106,7 +107,8 @@ var (
 	timeout         = kind{code: "timeout", status: 408, title: "The body took too long to come"}
 	badRange        = kind{code: "bad-range", status: 416, title: "The file does not have the bytes that were asked for"}
 	tooMany         = kind{code: "too-many-joins", status: 429, title: "Too many joins from one address", retryAfter: 1}
-	tooManyStreams  = kind{code: "too-many-streams", status: 429, title: "Too many streams of events to one address", retryAfter: 10}
+	tooManyStreams  = kind{code: "too-many-streams", status: 429, title: "Too many streams to one address", retryAfter: 10}
+	tooManyViewers  = kind{code: "too-many-viewers", status: 429, title: "Too many live streams of one room", retryAfter: 10}
 	tooManyLayouts  = kind{code: "too-many-layouts", status: 429, title: "Too many changes of one layout", retryAfter: 2}
 	draining        = kind{code: "draining", status: 503, title: "The server is shutting down", retryAfter: 5}
 	overloaded      = kind{code: "overloaded", status: 503, title: "The server has no room for more", retryAfter: 10}
@@ -138,6 +140,7 @@ var byReason = []struct {
 	{mixer.ErrRoomLocked, locked},
 	{mixer.ErrRoomFull, full},
 	{mixer.ErrRoomExists, roomExists},
+	{mixer.ErrNobody, roomEmpty},
 	{mixer.ErrNoRoom, noRoom},
 	{mixer.ErrNoParticipant, noParticipant},
 	{mixer.ErrNoInput, noInput},
@@ -154,9 +157,9 @@ var byReason = []struct {
 
 // kinds lists every code once, for the documentation.
 func kinds() []kind {
-	all := []kind{badJSON, badRequest, badSDP, noUsableCodec, locked, foreignPage, full, roomExists,
+	all := []kind{badJSON, badRequest, badSDP, noUsableCodec, locked, foreignPage, full, roomEmpty, roomExists,
 		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noSession, noRoute, noMethod,
-		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyLayouts, draining, overloaded, kicked, roomClosed, drained, vanished}
+		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, draining, overloaded, kicked, roomClosed, drained, vanished}
 	for _, k := range byKind {
 		if k.code != overloaded.code {
 			all = append(all, k)

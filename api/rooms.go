@@ -41,6 +41,7 @@ type Canvas struct {
 // RoomStatus is what moves by itself.
 type RoomStatus struct {
 	Participants int     `json:"participants"`
+	Viewers      int     `json:"viewers,omitempty" doc:"Who watches or listens by plain HTTP; they are not among the participants"`
 	Speaker      string  `json:"speaker,omitempty" doc:"The participant who has the floor in the main program: who speaks, or spoke last"`
 	Recording    string  `json:"recording,omitempty" doc:"The id of the recording in progress"`
 	Cores        float64 `json:"cores" doc:"Processor time of the room, the network's not included, seconds a second"`
@@ -66,7 +67,7 @@ func roomOf(info mixer.RoomInfo) Room {
 		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers, Layout: layoutSpecOf(info.Layout),
 		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(),
 		Locked: info.Locked, Metadata: info.Metadata, Levelling: !info.NoLevelling, EchoGuard: !info.NoEchoGuard,
-		Status: &RoomStatus{Speaker: string(info.Speaker), Participants: info.Participants, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
+		Status: &RoomStatus{Speaker: string(info.Speaker), Participants: info.Participants, Viewers: info.Viewers, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
 	}
 }
 

@@ -58,6 +58,10 @@ type Config struct {
 	// MaxStreamsPerAddress how many of one address; negative is no limit.
 	// Default to 4096 and 100, and without an Authorizer to 2000 per address.
 	MaxStreams, MaxStreamsPerAddress int
+	// MaxLive is how many clients may watch or listen by plain HTTP at one time,
+	// and MaxLivePerRoom how many of them one room; negative is no limit. Default
+	// to 512 and 64. They count as streams of their addresses as well.
+	MaxLive, MaxLivePerRoom int
 	// Pages serves what is not the API's, for GET and HEAD; nil is nothing.
 	Pages http.Handler
 	// Metrics registers the counters; nil counts nothing.
@@ -89,6 +93,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxStreamsPerAddress == 0 {
 		c.MaxStreamsPerAddress = streams
+	}
+	if c.MaxLive == 0 {
+		c.MaxLive = 512
+	}
+	if c.MaxLivePerRoom == 0 {
+		c.MaxLivePerRoom = 64
 	}
 	if c.Version == "" {
 		c.Version = "dev"
@@ -129,6 +139,7 @@ type Server struct {
 	authorizer Authorizer
 	sessions   *sessions
 	streams    *streams
+	live       *liveStreams
 	metrics    *metrics
 	pages      http.Handler
 	draining   atomic.Bool
@@ -156,7 +167,8 @@ func New(cfg Config) (*Server, error) {
 	s.sessions = newSessions(cfg.MaxHalfOpen, &s.draining)
 	var err error
 	s.streams = newStreams(cfg.MaxStreams, cfg.MaxStreamsPerAddress)
-	if s.metrics, err = newMetrics(cfg.Metrics, s.sessions, eventMetrics{s.rooms, s.streams}); err != nil {
+	s.live = newLiveStreams(cfg.MaxLive, cfg.MaxLivePerRoom)
+	if s.metrics, err = newMetrics(cfg.Metrics, s.sessions, eventMetrics{s.rooms, s.streams}, liveMetrics{s.live}); err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
 
@@ -196,7 +208,7 @@ func originListed(origins []string, origin string) bool {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Drain refuses joins and fails /readyz from now on, and ends streams of
-// events. Sessions go on until their rooms end; they then answer 410 drained.
+// events and live streams. Sessions go on until their rooms end; they then answer 410 drained.
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.streams.end()
@@ -211,6 +223,7 @@ func HTTPServer(h http.Handler) *http.Server {
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		ConnContext:       withConn,
 	}
 }
 
@@ -230,6 +243,7 @@ func (s *Server) routes(cfg Config) {
 		}),
 		httprate.WithResponseHeaders(httprate.ResponseHeaders{}))
 	s.joinRoutes(limit)
+	s.liveRoutes(limit)
 	s.roomRoutes()
 	s.limitLayouts = httprate.LimitBy(layoutBurst*cfg.LayoutsPerSecond, layoutBurst*time.Second,
 		func(r *http.Request) (string, error) { return r.URL.Path, nil },
