@@ -31,6 +31,13 @@ type Config struct {
 	// addresses that the machine has at the start, port 0 any free port.
 	// Defaults to [":8189"].
 	UDP []string
+	// TCP are the sockets for clients that no UDP reaches (RFC 6544). Defaults to
+	// the addresses and ports of UDP, and to none with NoTCP.
+	TCP   []string
+	NoTCP bool
+	// PublicAddresses are those under which clients reach the sockets by way of
+	// a translation that keeps ports: candidates with them come first.
+	PublicAddresses []netip.Addr
 	// FullICE makes the server check paths itself (RFC 8445), which it needs
 	// when it has no address that clients can reach. Off, it is an ICE-lite
 	// agent: it sends nothing to an address before that address has proved
@@ -99,6 +106,10 @@ func (c Config) withDefaults() (Config, error) {
 	number("StartBps", &c.StartBps, 4_000_000)
 	number("MaxUplinkPackets", &c.MaxUplinkPackets, 2000)
 	number("MaxUplinkBps", &c.MaxUplinkBps, 12_000_000)
+	if c.NoTCP && len(c.TCP) > 0 {
+		errs = append(errs, errors.New("NoTCP is set, and so is TCP: want one of them"))
+	}
+	errs = append(errs, checkPublic(c.PublicAddresses)...)
 	if c.VanishAfter <= c.LostAfter {
 		errs = append(errs, fmt.Errorf("VanishAfter is %v: want more than LostAfter, %v", c.VanishAfter, c.LostAfter))
 	}
@@ -120,6 +131,7 @@ type Engine struct {
 	closed  chan struct{} // closed by Close
 	gone    chan struct{} // closed when nothing is left
 	mux     ice.UDPMux    // set before running is closed
+	tcp     *tcpMux       // nil: none
 	sockets []*mediaSocket
 	forged  atomic.Uint64 // see Forged
 	unsent  atomic.Uint64 // see Unsent
@@ -155,13 +167,9 @@ func New(cfg Config) (*Engine, error) {
 	if e.cert, err = newCertificate(); err != nil {
 		return nil, err
 	}
-	for _, hostport := range cfg.UDP {
-		conns, err := listen(hostport)
-		if err != nil {
-			e.closeConns()
-			return nil, err
-		}
-		e.conns = append(e.conns, conns...)
+	if err := e.listen(); err != nil {
+		e.closeConns()
+		return nil, err
 	}
 	for _, c := range e.conns {
 		e.sockets = append(e.sockets, &mediaSocket{UDPConn: c, forged: &e.forged, batch: newSendBatch(c, &e.unsent)})
@@ -176,6 +184,9 @@ func New(cfg Config) (*Engine, error) {
 func (e *Engine) closeConns() {
 	for _, c := range e.conns {
 		_ = c.Close() // nothing was written that could be lost
+	}
+	if e.tcp != nil {
+		_ = e.tcp.Close()
 	}
 }
 
@@ -197,6 +208,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mux = ice.NewMultiUDPMuxDefault(muxes...)
 	for _, d := range e.dispatchers {
 		go d.run() // until stop, below
+	}
+	if e.tcp != nil {
+		e.tcp.run()
 	}
 	close(e.running)
 	e.mu.Unlock()
@@ -223,6 +237,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		d.stop()
 	}
 	err := e.mux.Close() // also closes the sockets, which ends their readers
+	if e.tcp != nil {
+		err = errors.Join(err, e.tcp.Close())
+	}
 	close(e.gone)
 	return err
 }
@@ -259,6 +276,34 @@ func (e *Engine) Addrs() []netip.AddrPort {
 		addrs = append(addrs, c.LocalAddr().(*net.UDPAddr).AddrPort())
 	}
 	return addrs
+}
+
+// TCPAddrs returns the addresses that the TCP sockets for media are bound to.
+func (e *Engine) TCPAddrs() (addrs []netip.AddrPort) {
+	if e.tcp != nil {
+		for _, l := range e.tcp.listeners {
+			addrs = append(addrs, plainAddr(l.Addr()))
+		}
+	}
+	return addrs
+}
+
+// TCPStats counts connections for media. All but Connections grow.
+type TCPStats struct {
+	// Connections there are now.
+	Connections int
+	// Refused connections were too many, or did not say in time whose they are.
+	Refused uint64
+	// Unsent packets did not fit a connection's queue, or waited in it too long.
+	Unsent uint64
+}
+
+// TCP returns what the TCP sockets have done.
+func (e *Engine) TCP() (s TCPStats) {
+	if e.tcp != nil {
+		s = TCPStats{int(e.tcp.connections.Load()), e.tcp.refused.Load(), e.tcp.unsent.Load()}
+	}
+	return s
 }
 
 // Peers returns how many peers there are, those still connecting included.

@@ -78,6 +78,7 @@ func (e *Engine) Accept(ctx context.Context, offer Offer) (*Peer, Answer, error)
 	if e.cfg.NoRED {
 		plan.refuseRED()
 	}
+	plan.public = e.cfg.PublicAddresses
 	if err := e.reserve(ctx); err != nil {
 		return nil, Answer{}, err
 	}
@@ -126,7 +127,13 @@ func (e *Engine) settings(p *Peer) webrtc.SettingEngine {
 	s.LoggerFactory = pionLog{e.cfg.Log}
 	s.BufferFactory = p.buffer
 	s.SetICEUDPMux(&guardMux{e.mux, &p.counts.policed})
-	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	networks := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
+	if e.tcp != nil {
+		s.SetICETCPMux(&tcpForPeer{e.tcp, &p.counts.policed})
+		networks = append(networks, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
+	}
+	s.SetNetworkTypes(networks)
+	s.DisableActiveTCP(true) // clients connect to us
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	s.SetLite(!e.cfg.FullICE)

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -87,6 +89,71 @@ func listenOne(addr net.UDPAddr) (*net.UDPConn, error) {
 func isAddrInUse(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && errors.Is(op.Err, syscall.EADDRINUSE)
+}
+
+// listen opens all sockets. When it fails, some are open.
+func (e *Engine) listen() error {
+	var likewise []string // for TCP, where nothing else is said
+	for _, hostport := range e.cfg.UDP {
+		conns, err := listen(hostport)
+		if err != nil {
+			return err
+		}
+		e.conns = append(e.conns, conns...)
+		host, _, _ := net.SplitHostPort(hostport) // listen has
+		port := conns[0].LocalAddr().(*net.UDPAddr).Port
+		likewise = append(likewise, net.JoinHostPort(host, strconv.Itoa(port)))
+	}
+	if e.cfg.NoTCP {
+		return nil
+	}
+	e.tcp = newTCPMux(&e.forged)
+	addresses := e.cfg.TCP
+	if len(addresses) == 0 {
+		addresses = likewise
+	}
+	for i, hostport := range addresses {
+		l, err := listenStream(hostport)
+		if len(e.cfg.TCP) == 0 && isAddrInUse(err) && strings.HasSuffix(e.cfg.UDP[i], ":0") {
+			// The port was any for UDP; another is any for TCP.
+			host, _, _ := net.SplitHostPort(hostport)
+			l, err = listenStream(net.JoinHostPort(host, "0"))
+		}
+		if err != nil {
+			return err
+		}
+		e.tcp.listeners = append(e.tcp.listeners, l)
+	}
+	return nil
+}
+
+// listenStream opens one TCP socket.
+func listenStream(hostport string) (*tcpListener, error) {
+	addr, err := net.ResolveTCPAddr("tcp", hostport)
+	if err != nil {
+		return nil, fmt.Errorf(`%w: TCP address %q: want "host:port": %w`, ErrBadConfig, hostport, err)
+	}
+	network, only4 := "tcp", addr.IP != nil && addr.IP.To4() != nil
+	if only4 {
+		network = "tcp4"
+	}
+	socket, err := net.ListenTCP(network, addr)
+	if err != nil {
+		return nil, fmt.Errorf("media socket (TCP) %s: %w", hostport, err)
+	}
+	bound := plainAddr(socket.Addr())
+	l := &tcpListener{TCPListener: socket, port: bound.Port(), hosts: []netip.Addr{bound.Addr()}}
+	if bound.Addr().IsUnspecified() {
+		if l.hosts, err = machineAddrs(only4); err != nil {
+			return nil, errors.Join(fmt.Errorf("addresses of this machine: %w", err), socket.Close())
+		}
+		// What is on this machine has UDP: offered only where there is nothing else,
+		// since each address costs each client a goroutine.
+		if far := slices.DeleteFunc(slices.Clone(l.hosts), netip.Addr.IsLoopback); len(far) > 0 {
+			l.hosts = far
+		}
+	}
+	return l, nil
 }
 
 // machineAddrs lists the machine's addresses, most reachable first. Link-local

@@ -179,6 +179,8 @@ type clientConfig struct {
 	// relay, when set, is the only way; dial connects to it, over TCP
 	relay *webrtc.ICEServer
 	dial  proxy.Dialer
+	// network that the client has; zero is UDP4
+	network webrtc.NetworkType
 }
 
 func newClient(t testing.TB, cfg clientConfig) *client {
@@ -187,34 +189,44 @@ func newClient(t testing.TB, cfg clientConfig) *client {
 		packets: make(map[string][]*rtp.Packet), tracks: make(map[string]*webrtc.TrackRemote),
 		changed: make(chan struct{}), up: make(chan struct{}),
 	}
-	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
+	if cfg.network == 0 {
+		cfg.network = webrtc.NetworkTypeUDP4
 	}
-	c.conn = udp
-	if cfg.wrap != nil {
-		c.conn = cfg.wrap(udp)
-	}
+	var s webrtc.SettingEngine
 	quiet := pionLog{discardLog}
-	c.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: c.conn, Logger: quiet.NewLogger("")})
+	if cfg.network == webrtc.NetworkTypeUDP4 || cfg.network == webrtc.NetworkTypeUDP6 {
+		address := net.IPv4(127, 0, 0, 1)
+		if cfg.network == webrtc.NetworkTypeUDP6 {
+			address = net.IPv6loopback
+		}
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.conn = udp
+		if cfg.wrap != nil {
+			c.conn = cfg.wrap(udp)
+		}
+		c.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: c.conn, Logger: quiet.NewLogger("")})
+	}
+	var err error
 	m := &webrtc.MediaEngine{}
 	if cfg.codecs != nil {
 		cfg.codecs(m)
 	} else if m, err = newMediaEngine(); err != nil {
 		t.Fatal(err)
 	}
-	var s webrtc.SettingEngine
 	s.LoggerFactory = quiet
 	var servers webrtc.Configuration
 	if cfg.relay != nil {
 		servers.ICEServers, servers.ICETransportPolicy = []webrtc.ICEServer{*cfg.relay}, webrtc.ICETransportPolicyRelay
 		s.SetICEProxyDialer(cfg.dial)
 		s.SetRelayAcceptanceMinWait(0) // there is nothing better to wait for
-	} else {
+	} else if c.mux != nil {
 		s.SetICEUDPMux(c.mux)
 	}
 	s.SetIncludeLoopbackCandidate(true)
-	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	s.SetNetworkTypes([]webrtc.NetworkType{cfg.network})
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	if cfg.interceptors == nil {
 		cfg.interceptors = &interceptor.Registry{}
@@ -275,7 +287,9 @@ func newClient(t testing.TB, cfg clientConfig) *client {
 
 func (c *client) close() {
 	_ = c.pc.GracefulClose()
-	_ = c.mux.Close()
+	if c.mux != nil {
+		_ = c.mux.Close()
+	}
 	c.readers.Wait()
 }
 

@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -242,26 +241,6 @@ func TestOfferPlan(t *testing.T) {
 	}
 	if text := plan.forPion(true); strings.Contains(text, "H264") || strings.Contains(text, "192.0.2.2 9 ") || strings.Count(text, "a=candidate") != 2 {
 		t.Errorf("pion gets to see\n%s", text)
-	}
-}
-
-func TestCandidateOrder(t *testing.T) {
-	m := &sdp.MediaDescription{}
-	for _, c := range []string{"::1", "127.0.0.1", "2001:db8::1", "192.0.2.1"} {
-		m.WithValueAttribute("candidate", "1 1 udp 1 "+c+" 9 typ host")
-		m.WithValueAttribute("candidate", "1 2 udp 1 "+c+" 9 typ host")
-	}
-	m.WithPropertyAttribute("end-of-candidates")
-	sortCandidates(m)
-	var got []string
-	for _, a := range m.Attributes[:4] {
-		got = append(got, candidateAddr(a).String())
-	}
-	if want := []string{"192.0.2.1", "2001:db8::1", "127.0.0.1", "::1"}; !slices.Equal(got, want) || len(m.Attributes) != 5 {
-		t.Errorf("order is %q of %d, want %q", got, len(m.Attributes), want)
-	}
-	if addressRank(netip.Addr{}) < 0 {
-		t.Error("an unparsable address has a negative rank")
 	}
 }
 

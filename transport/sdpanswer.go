@@ -2,7 +2,6 @@ package transport
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,7 +135,7 @@ func (p *offerPlan) finishAnswer(text string) (answer, ufrag string, err error) 
 		if v, ok := m.Attribute("ice-ufrag"); ok {
 			ufrag = v
 		}
-		sortCandidates(m)
+		arrangeCandidates(m, p.public)
 	}
 	desc.MediaDescriptions = nil
 	for _, l := range p.lines {
@@ -184,46 +183,4 @@ func (l *mediaLine) refusal() *sdp.MediaDescription {
 		},
 	}
 	return m.WithPropertyAttribute("inactive").WithValueAttribute("mid", l.mid)
-}
-
-// sortCandidates puts the candidate that most clients can reach first, since
-// some look at no other: IPv4 before IPv6, loopback last. pion lists each one
-// for RTCP too, which has no port of its own: those go.
-func sortCandidates(m *sdp.MediaDescription) {
-	var candidates, rest []sdp.Attribute
-	for _, a := range m.Attributes {
-		if a.Key != "candidate" {
-			rest = append(rest, a)
-		} else if f := strings.Fields(a.Value); len(f) > 4 && f[1] == "1" {
-			candidates = append(candidates, a)
-		}
-	}
-	slices.SortStableFunc(candidates, func(a, b sdp.Attribute) int {
-		return addressRank(candidateAddr(a)) - addressRank(candidateAddr(b))
-	})
-	for i, a := range rest {
-		if a.Key == "end-of-candidates" {
-			rest = slices.Insert(rest, i, candidates...)
-			candidates = nil
-			break
-		}
-	}
-	m.Attributes = append(rest, candidates...)
-}
-
-func candidateAddr(a sdp.Attribute) netip.Addr {
-	addr, _ := netip.ParseAddr(strings.Fields(a.Value)[4])
-	return addr
-}
-
-// addressRank orders addresses by how many clients can reach them.
-func addressRank(a netip.Addr) int {
-	rank := 0
-	if a.IsLoopback() {
-		rank += 2
-	}
-	if !a.Is4() {
-		rank++
-	}
-	return rank
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -135,6 +136,7 @@ type offerPlan struct {
 	peerIsLite, mixedExt    bool
 	candidates              []string
 	h264                    h264Ways
+	public                  []netip.Addr // ours, see Config.PublicAddresses
 }
 
 // CheckOffer reports what an [Engine] without H.264 would say of an offer's text:

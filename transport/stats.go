@@ -13,6 +13,8 @@ type Stats struct {
 	SocketDropped uint64
 	// Unsent is [Engine.Unsent].
 	Unsent uint64
+	// TCP is [Engine.TCP].
+	TCP TCPStats
 
 	// SentPackets and SentBytes are RTP that was given to the sockets, Repairs
 	// those of the packets that were sent again. SendErrors is what the
@@ -135,6 +137,7 @@ func (e *Engine) Stats() Stats {
 	// Under the lock, so that who is leaving is counted exactly once.
 	sum := e.mu.past
 	sum.Peers, sum.Forged, sum.Unsent = len(e.mu.peers), e.Forged(), e.Unsent()
+	sum.TCP = e.TCP()
 	for p := range e.mu.peers {
 		sum.add(p.totals())
 		if p.connected.Load() {

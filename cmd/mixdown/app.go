@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,6 +36,12 @@ type Config struct {
 	HTTP, Admin string
 	// Media are the UDP sockets, "host:port" each.
 	Media []string
+	// MediaTCP are the TCP sockets for media; none is those of Media, "off" alone
+	// is none at all.
+	MediaTCP []string
+	// FullICE and PublicAddresses are transport.Config's.
+	FullICE         bool
+	PublicAddresses []netip.Addr
 	// Data is the directory for recordings, made when missing.
 	Data string
 	// MediaDir is the directory whose files may be played into rooms; "" is none.
@@ -114,7 +121,14 @@ func NewApp(cfg Config) (app *App, err error) {
 	if a.store, err = record.OpenStore(record.StoreConfig{Dir: filepath.Join(cfg.Data, "recordings"), Log: a.log}); err != nil {
 		return nil, err
 	}
-	a.engine, err = transport.New(transport.Config{Log: a.log, UDP: cfg.Media, NoRED: cfg.NoRED})
+	sockets := transport.Config{
+		Log: a.log, UDP: cfg.Media, TCP: cfg.MediaTCP, NoTCP: len(cfg.MediaTCP) == 1 && cfg.MediaTCP[0] == tcpOff,
+		FullICE: cfg.FullICE, PublicAddresses: cfg.PublicAddresses, NoRED: cfg.NoRED,
+	}
+	if sockets.NoTCP {
+		sockets.TCP = nil
+	}
+	a.engine, err = transport.New(sockets)
 	if err != nil {
 		return nil, fmt.Errorf("media sockets: %w", err)
 	}
@@ -205,7 +219,7 @@ func (a *App) Run(ctx context.Context) error {
 	rooms := startPart(failed, "rooms", a.rooms.Run)
 	flight := startPart(failed, "flight recorder", a.runFlightRecorder)
 	web := startPart(failed, "http", a.serveHTTP)
-	a.log.Info("serving", "http", a.Addr(), "media", a.engine.Addrs(), "admin", a.AdminAddr(), "version", Version())
+	a.log.Info("serving", "http", a.Addr(), "media", a.engine.Addrs(), "mediaTCP", a.engine.TCPAddrs(), "admin", a.AdminAddr(), "version", Version())
 
 	var err error
 	select {

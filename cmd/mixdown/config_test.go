@@ -37,7 +37,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.HTTP != "127.0.0.1:8080" || !slices.Equal(c.Media, []string{":8189"}) || c.Admin != "127.0.0.1:9090" ||
-		!strings.HasSuffix(c.Data, "/data") || c.Drain != 10*time.Second {
+		len(c.MediaTCP) != 0 || !c.ICELite || len(c.Public) != 0 || !strings.HasSuffix(c.Data, "/data") || c.Drain != 10*time.Second {
 		t.Errorf("defaults %+v", c)
 	}
 }

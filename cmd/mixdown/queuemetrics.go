@@ -49,6 +49,7 @@ var queues = []struct {
 	{"peer_audio", func(d *drops) uint64 { return d.transport.AudioDropped }},                            // packets
 	{"peer_video", func(d *drops) uint64 { return d.transport.VideoDropped + d.transport.VideoFlushed }}, // pictures, the useless without a key frame included
 	{"socket_send", func(d *drops) uint64 { return d.transport.Unsent }},                                 // datagrams
+	{"tcp_send", func(d *drops) uint64 { return d.transport.TCP.Unsent }},                                // packets
 	{"peer_repair", func(d *drops) uint64 { return d.transport.RepairsRefused }},                         // packets
 	{"recorder_audio", func(d *drops) uint64 { return d.recorders.AudioDropped }},                        // packets
 	{"recorder_video", func(d *drops) uint64 { // pictures
@@ -93,6 +94,8 @@ var transportMetrics = []metric[transport.Stats]{
 	gauge("peers", "Clients connected or connecting.", func(s *transport.Stats) int { return s.Peers }),
 	gauge("peers_connected", "Clients whose media keys have been agreed.", func(s *transport.Stats) int { return s.Connected }),
 	counter("dtls_forged_total", "Datagrams dropped because they held DTLS records that anybody could have made.", func(s *transport.Stats) uint64 { return s.Forged }),
+	gauge("media_tcp_connections", "TCP connections of clients that no UDP reaches.", func(s *transport.Stats) int { return s.TCP.Connections }),
+	counter("media_tcp_refused_total", "TCP connections closed because they did not say whose they are, or were too many.", func(s *transport.Stats) uint64 { return s.TCP.Refused }),
 	counter("rtp_sent_packets_total", "RTP packets given to the sockets, repairs included.", func(s *transport.Stats) uint64 { return s.SentPackets }),
 	counter("rtp_sent_bytes_total", "Bytes of them, without SRTP's tag, UDP and IP.", func(s *transport.Stats) uint64 { return s.SentBytes }),
 	counter("rtp_send_errors_total", "RTP and RTCP packets that the sockets refused.", func(s *transport.Stats) uint64 { return s.SendErrors }),

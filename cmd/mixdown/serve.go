@@ -20,6 +20,9 @@ type serveCmd struct {
 	Config   string        `placeholder:"FILE" help:"YAML file with these flags as keys. Flags and environment win over it."`
 	HTTP     string        `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of pages and API (${default}). Port 0 is any free one."`
 	Media    []string      `default:":8189" placeholder:"HOST:PORT" help:"UDP addresses for media, one or several (${default})."`
+	MediaTCP []string      `name:"media-tcp" placeholder:"HOST:PORT" help:"TCP addresses for media of clients that no UDP reaches (those of --media); off for none."`
+	ICELite  bool          `name:"ice-lite" default:"true" negatable:"" help:"Send nothing to addresses that have not proved that they know the session (on). --no-ice-lite is for servers behind a NAT that clients cannot reach."`
+	Public   []netip.Addr  `name:"public-address" placeholder:"IP" help:"Addresses at which clients reach --media, if they are not this machine's own: of a NAT that keeps ports."`
 	Admin    string        `default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Address of /metrics, /debug/pprof and /debug/flightrecorder (${default}); off for none."`
 	Data     string        `default:"./data" type:"path" placeholder:"DIR" help:"Where recordings are kept (${default})."`
 	MediaDir string        `type:"path" placeholder:"DIR" help:"Files that may be played into rooms: Ogg with Opus (none)."`
@@ -46,8 +49,9 @@ const (
 	blockRate     = 100 * time.Microsecond
 )
 
-// adminOff is the value of --admin that opens no socket.
-const adminOff = "off"
+// adminOff is the value of --admin that opens no socket, tcpOff that of
+// --media-tcp.
+const adminOff, tcpOff = "off", "off"
 
 // BeforeResolve is called by kong once flags and environment are known.
 func (c *serveCmd) BeforeResolve(ctx *kong.Context, file *configFile) error { return file.load(ctx) }
@@ -68,6 +72,14 @@ func (c *serveCmd) Validate() error {
 	for _, m := range c.Media {
 		if _, _, err := net.SplitHostPort(m); err != nil {
 			return fmt.Errorf("--media %q: want HOST:PORT, as :8189", m)
+		}
+	}
+	for _, m := range c.MediaTCP {
+		if m == tcpOff && len(c.MediaTCP) == 1 {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(m); err != nil {
+			return fmt.Errorf("--media-tcp %q: want HOST:PORT, as :8189, or off alone", m)
 		}
 	}
 	if c.Drain <= 0 || c.Drain > 10*time.Minute {
@@ -143,7 +155,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		budget = worker.Cores()
 	}
 	app, err := NewApp(Config{
-		HTTP: c.HTTP, Media: c.Media, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, NoRED: c.NoRED, Drain: c.Drain,
+		HTTP: c.HTTP, Media: c.Media, MediaTCP: c.MediaTCP, FullICE: !c.ICELite, PublicAddresses: c.Public, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, NoRED: c.NoRED, Drain: c.Drain,
 		Origins: c.Origin, Workers: workers, Cores: budget, Log: log,
 		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
 	})
