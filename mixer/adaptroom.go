@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mixdown/codec"
+	"mixdown/codec/h264/nal"
 	"mixdown/mixer/video"
 )
 
@@ -110,7 +111,7 @@ func (f *feed) WriteVideo(frame *codec.EncodedFrame) codec.Verdict {
 // him. Control loop only.
 func (r *Room) show(p *Participant) {
 	c, now, v := r.programOf(p).canvasOf(p), codec.Now(), &p.view
-	v.rungs = c.rungs(p.limits, r)
+	v.rungs = c.rungs(p.limits, p.endpoint.Load().takes.VideoCodec(), r)
 	nominal := make([]int, len(v.rungs))
 	for i, rendition := range v.rungs {
 		nominal[i] = nominalOf(rendition.Tier())
@@ -223,7 +224,7 @@ func (r *Room) mostRung(p *Participant) int {
 	rungs := p.view.rungs
 	most := len(rungs) - 1
 	c := r.programOf(p).canvasOf(p)
-	for _, kept := range c.renditions[:r.mostTier(c)] {
+	for _, kept := range c.renditionsIn(rungs[most].Codec(), r)[:r.mostTier(c)] {
 		if most > 0 && rungs[most] == kept {
 			most--
 		}
@@ -330,17 +331,18 @@ func (r *Room) pace(p *Participant, now time.Duration, bps int, shared bool) {
 	}
 }
 
-// rungs are the renditions of the canvas that a client with these limits may be
-// sent, the lowest bitrate first: all that are within them, or the smallest when
+// rungs are the renditions of the canvas that a client with these limits, which
+// takes that codec, may be sent, the lowest bitrate first: all that are within them, or the smallest when
 // none is. One whose picture must keep its size gets the largest of these, and
 // slower ones of the same size.
-func (c *canvas) rungs(l Limits, r *Room) []*video.Rendition {
-	largest := c.renditionFor(l)
+func (c *canvas) rungs(l Limits, of codec.Codec, r *Room) []*video.Rendition {
+	renditions := c.renditionsIn(of, r)
+	largest := largestFor(renditions, l)
 	if l.ConstantSize {
 		return append(c.slower(largest, r), largest)
 	}
 	var rungs []*video.Rendition
-	for _, rendition := range c.renditions {
+	for _, rendition := range renditions {
 		if rendition == largest || l.allow(rendition.Tier()) {
 			rungs = append(rungs, rendition)
 		}
@@ -352,8 +354,10 @@ func (c *canvas) rungs(l Limits, r *Room) []*video.Rendition {
 // allow reports whether a tier is within the limits.
 func (l *Limits) allow(t video.Tier) bool {
 	fits := func(limit, value int) bool { return limit == 0 || value <= limit }
+	blocks := nal.Blocks(t.Width, t.Height)
 	return fits(l.MaxWidth, t.Width) && fits(l.MaxHeight, t.Height) &&
-		fits(l.MaxFPS, t.FPS) && fits(l.MaxBitrateBps, nominalOf(t))
+		fits(l.MaxFPS, t.FPS) && fits(l.MaxBitrateBps, nominalOf(t)) &&
+		fits(l.MaxBlocks, blocks) && fits(l.MaxBlockRate, blocks*t.FPS)
 }
 
 // nominalOf is the bitrate that a tier is meant to have.
@@ -376,24 +380,23 @@ var slowerTiers = []struct {
 // first wanted, and shared; unwatched, they cost nothing. Control loop only.
 func (c *canvas) slower(largest *video.Rendition, r *Room) []*video.Rendition {
 	var list []*video.Rendition
-	all := *c.all.Load()
 	for _, s := range slowerTiers {
+		all := *c.all.Load()
 		tier := largest.Tier()
 		tier.BitrateBps = max(1, int(s.share*float64(nominalOf(tier))))
 		tier.FPS = max(1, tier.FPS/s.divisor)
-		i := slices.IndexFunc(all, func(o *video.Rendition) bool { return o.Tier() == tier })
+		i := slices.IndexFunc(all, func(o *video.Rendition) bool { return o.Tier() == tier && o.Codec() == largest.Codec() })
 		if i >= 0 {
 			list = append(list, all[i])
 			continue
 		}
-		rendition, err := newRendition(r.cfg, tier, r.frames, c.log)
+		rendition, err := newRendition(r.cfg, tier, largest.Codec(), r.frames, c.log)
 		if err != nil { // nothing of it can be wrong but the tier, which is a room's
 			c.log.Error("a slower rendition", "tier", tier.String(), "error", err)
 			continue
 		}
 		list = append(list, rendition)
-		all = append(slices.Clone(all), rendition)
-		c.all.Store(&all)
+		c.add(rendition)
 	}
 	return list
 }

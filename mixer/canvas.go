@@ -23,9 +23,12 @@ type canvas struct {
 	owner      *Participant // nil: the program's
 	size       layout.Canvas
 	compositor *video.Compositor
-	renditions []*video.Rendition // largest first
-	// all are the renditions and the slower ones of the same sizes that were
-	// ever wanted; replaced, never changed.
+	renditions []*video.Rendition // largest first, in VP8
+	// h264 are the same ones for those who take no VP8; none before somebody came.
+	// The control loop's own.
+	h264 []*video.Rendition
+	// all are the renditions, and those in H.264 and the slower ones of the same
+	// sizes that were ever wanted; replaced, never changed.
 	all     atomic.Pointer[[]*video.Rendition]
 	pool    *worker.Pool
 	compose *worker.Task
@@ -66,7 +69,7 @@ func newCanvas(cfg Config, rc RoomConfig, owner *Participant, frames *codec.Vide
 		return nil, err
 	}
 	for _, tier := range rc.Tiers {
-		rendition, err := newRendition(cfg, tier, frames, log)
+		rendition, err := newRendition(cfg, tier, codec.VP8, frames, log)
 		if err != nil {
 			return nil, err
 		}
@@ -76,9 +79,9 @@ func newCanvas(cfg Config, rc RoomConfig, owner *Participant, frames *codec.Vide
 	return c, nil
 }
 
-func newRendition(cfg Config, tier video.Tier, frames *codec.VideoPool, log *slog.Logger) (*video.Rendition, error) {
+func newRendition(cfg Config, tier video.Tier, of codec.Codec, frames *codec.VideoPool, log *slog.Logger) (*video.Rendition, error) {
 	return video.NewRendition(video.RenditionConfig{
-		Tier: tier, NewEncoder: cfg.Codecs.VideoEncoder, Pool: cfg.Pool, Frames: frames, Log: log,
+		Tier: tier, Codec: of, NewEncoder: cfg.Codecs.encoder(of), Pool: cfg.Pool, Frames: frames, Log: log,
 		Epoch: cfg.passing.epoch, OnPassthrough: cfg.passing.wake,
 	})
 }
@@ -102,12 +105,42 @@ func (c *canvas) top() *video.Rendition { return c.renditions[0] }
 
 // renditionFor returns the largest rendition that is within limits, or the
 // smallest when none is.
-func (c *canvas) renditionFor(l Limits) *video.Rendition {
-	i := slices.IndexFunc(c.renditions, func(r *video.Rendition) bool { return l.allow(r.Tier()) })
+func (c *canvas) renditionFor(l Limits) *video.Rendition { return largestFor(c.renditions, l) }
+
+func largestFor(renditions []*video.Rendition, l Limits) *video.Rendition {
+	i := slices.IndexFunc(renditions, func(r *video.Rendition) bool { return l.allow(r.Tier()) })
 	if i < 0 {
-		i = len(c.renditions) - 1
+		i = len(renditions) - 1
 	}
-	return c.renditions[i]
+	return renditions[i]
+}
+
+// renditionsIn returns the renditions in that codec, largest first. They are made
+// when they are first wanted, and shared; unwatched, they cost nothing. Control
+// loop only.
+func (c *canvas) renditionsIn(of codec.Codec, r *Room) []*video.Rendition {
+	if of != codec.H264 || r.cfg.Codecs.H264Encoder == nil {
+		return c.renditions
+	}
+	if c.h264 != nil {
+		return c.h264
+	}
+	for _, like := range c.renditions {
+		rendition, err := newRendition(r.cfg, like.Tier(), of, r.frames, c.log)
+		if err != nil { // nothing of it can be wrong that was not with its like
+			c.log.Error("a rendition in H.264", "tier", like.Tier().String(), "error", err)
+			return c.renditions
+		}
+		c.h264 = append(c.h264, rendition)
+	}
+	c.add(c.h264...)
+	return c.h264
+}
+
+// add makes renditions be written to. Control loop only.
+func (c *canvas) add(renditions ...*video.Rendition) {
+	all := append(slices.Clone(*c.all.Load()), renditions...)
+	c.all.Store(&all)
 }
 
 // watched reports whether anybody takes the canvas.
@@ -171,12 +204,13 @@ func (c *canvas) stats() Stats {
 	c.mu.Unlock()
 	s := Stats{
 		ComposeSkipped: c.skipped.Load(), Canvas: c.compositor.Stats(), Composing: composing, CPU: c.cpu(),
-		Renditions: make(map[video.Tier]video.RenditionStats),
+		Renditions: make(map[RenditionKind]video.RenditionStats),
 	}
 	for _, r := range *c.all.Load() {
-		sum := s.Renditions[r.Tier()] // two tiers of a room may be alike
+		kind := RenditionKind{r.Tier(), r.Codec()}
+		sum := s.Renditions[kind] // two tiers of a room may be alike
 		addRendition(&sum, r.Stats())
-		s.Renditions[r.Tier()] = sum
+		s.Renditions[kind] = sum
 	}
 	return s
 }

@@ -64,7 +64,7 @@ type Config struct {
 	passing  passing   // made by the room
 }
 
-// Codecs makes the codecs that a room uses. All fields but Suppressor are
+// Codecs makes the codecs that a room uses. All fields but the last three are
 // required.
 type Codecs struct {
 	AudioDecoder func() (codec.AudioDecoder, error)
@@ -74,6 +74,32 @@ type Codecs struct {
 	// Suppressor makes what takes the noise out of one person's sound; nil when
 	// there is none to be had.
 	Suppressor func() (Suppressor, error)
+	// H264Decoder and H264Encoder make those of H.264, where VideoDecoder and
+	// VideoEncoder make VP8's; nil when there are none.
+	H264Decoder func() (codec.VideoDecoder, error)
+	H264Encoder func(codec.VideoEncoderConfig) (codec.VideoEncoder, error)
+}
+
+// others returns what makes decoders of codecs other than VP8; nil when there are
+// none.
+func (c *Codecs) others() func(codec.Codec) (codec.VideoDecoder, error) {
+	if c.H264Decoder == nil {
+		return nil
+	}
+	return func(of codec.Codec) (codec.VideoDecoder, error) {
+		if of != codec.H264 {
+			return nil, fmt.Errorf("no decoder of %v: %w", of, codec.ErrCorrupt)
+		}
+		return c.H264Decoder()
+	}
+}
+
+// encoder returns what makes encoders of a codec.
+func (c *Codecs) encoder(of codec.Codec) func(codec.VideoEncoderConfig) (codec.VideoEncoder, error) {
+	if of == codec.H264 {
+		return c.H264Encoder
+	}
+	return c.VideoEncoder
 }
 
 // Suppressor takes the noise out of one person's sound.
@@ -267,6 +293,9 @@ type JoinRequest struct {
 	Role Role
 	// Limits narrow what the client is sent.
 	Limits Limits
+	// Codec is that of the pictures that the client would be sent, for the price;
+	// 0 is VP8. What counts is [Participant.Attach].
+	Codec codec.Codec
 }
 
 // Role says which way a participant's media goes.
@@ -291,6 +320,9 @@ func (r Role) String() string {
 // largest tier that fits, or by the smallest tier when none does.
 type Limits struct {
 	MaxWidth, MaxHeight, MaxFPS, MaxBitrateBps int
+	// MaxBlocks and MaxBlockRate are what a level of H.264 is: macroblocks, which
+	// have 16x16 samples, of a picture and of a second.
+	MaxBlocks, MaxBlockRate int
 	// ConstantSize keeps the picture's size as it is, for clients that bear no
 	// other one in mid-stream: only frame rate and bitrate follow the link.
 	ConstantSize bool
@@ -379,4 +411,14 @@ type ParticipantInfo struct {
 // Media says which kinds of media go one way.
 type Media struct {
 	Audio, Camera, Screen bool
+	// Codec is that of the pictures; 0 is VP8.
+	Codec codec.Codec
+}
+
+// VideoCodec is that of the pictures.
+func (m Media) VideoCodec() codec.Codec {
+	if m.Codec == 0 {
+		return codec.VP8
+	}
+	return m.Codec
 }

@@ -321,8 +321,8 @@ func (m *Manager) work() work {
 			}
 		}
 	}
-	for tier, r := range s.Renditions {
-		w.encodedPixels += float64(r.Encoded) * float64(tier.Width*tier.Height)
+	for kind, r := range s.Renditions {
+		w.encodedPixels += float64(r.Encoded) * float64(kind.Tier.Width*kind.Tier.Height)
 	}
 	return w
 }

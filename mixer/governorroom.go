@@ -180,7 +180,7 @@ func (r *Room) joining(p *Participant) joining {
 		if p.role == RolePublisher || p.limits.NoVideo {
 			return nil
 		}
-		return shared.renditionFor(p.limits)
+		return largestFor(shared.renditionsIn(p.codec, r), p.limits)
 	}
 	his := takes(p)
 	runs := his == nil || his.Stats().Subscribers > 0

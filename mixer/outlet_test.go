@@ -201,7 +201,7 @@ func TestNearestTier(t *testing.T) {
 	}
 	var renditions []*video.Rendition
 	for _, tier := range defaultTiers(layout.Canvas{Width: 1280, Height: 720, FPS: 30}) {
-		r, err := newRendition(Config{Pool: pool, Codecs: realCodecs()}, tier, codec.NewVideoPool(1), nil)
+		r, err := newRendition(Config{Pool: pool, Codecs: realCodecs()}, tier, codec.VP8, codec.NewVideoPool(1), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

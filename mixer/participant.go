@@ -51,6 +51,7 @@ type Participant struct {
 	kind     string
 	role     Role
 	limits   Limits
+	codec    codec.Codec // that he would be sent
 	csrc     uint32
 	joined   time.Time
 	source   *source // nil for viewers

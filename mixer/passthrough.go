@@ -20,7 +20,7 @@ func (r *Room) passThrough(c *canvas) (changed bool) {
 	now, scene := codec.Now(), c.scene.Load()
 	for _, rendition := range *c.all.Load() {
 		rule := video.PassRule{
-			Tier: rendition.Tier(), Canvas: c.size, Tiles: scene.Tiles, BitrateBps: rendition.Bitrate(),
+			Tier: rendition.Tier(), Codec: rendition.Codec(), Canvas: c.size, Tiles: scene.Tiles, BitrateBps: rendition.Bitrate(),
 			KeepSize: r.keepsSize(rendition), Passing: rendition.Passing(),
 		}
 		src := rule.Source()

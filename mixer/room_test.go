@@ -375,7 +375,7 @@ func TestOnePictureShowsEverybody(t *testing.T) {
 	}
 	stats := m.Stats()
 	tier := left.Info().Tier
-	shared := stats.Renditions[tier]
+	shared := stats.Renditions[RenditionKind{tier, codec.VP8}]
 	if shared.Subscribers != 2 || tier.String() != "640x360@30" {
 		t.Errorf("%d subscribers of %v, want 2 of the middle tier, with which all begin", shared.Subscribers, tier)
 	}

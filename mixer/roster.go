@@ -23,7 +23,7 @@ func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) 
 	}
 	p := &Participant{
 		room: r, id: ParticipantID(newID("p_")), identity: req.Identity, kind: req.Kind,
-		role: req.Role, limits: req.Limits, joined: time.Now(),
+		role: req.Role, limits: req.Limits, joined: time.Now(), codec: Media{Codec: req.Codec}.VideoCodec(),
 	}
 	if p.kind == "" {
 		p.kind = "webrtc"
@@ -92,7 +92,7 @@ func (r *Room) newPicture(p *Participant, id codec.SourceID) (*video.Source, err
 		return nil, err
 	}
 	picture, err := video.NewSource(video.SourceConfig{
-		Decoder: dec, Pool: r.cfg.Pool, Frames: r.frames, Screen: id == codec.Screen,
+		Decoder: dec, NewDecoder: r.cfg.Codecs.others(), Pool: r.cfg.Pool, Frames: r.frames, Screen: id == codec.Screen,
 		RequestKeyframe: func() {
 			if a := p.endpoint.Load(); a != nil {
 				a.RequestKeyframe(id)

@@ -1,6 +1,7 @@
 package mixer
 
 import (
+	"mixdown/codec"
 	"mixdown/codec/worker"
 	"mixdown/mixer/audio"
 	"mixdown/mixer/video"
@@ -25,14 +26,20 @@ type Stats struct {
 	Sources video.SourceStats
 	// Sync is how long pictures wait for their sound.
 	Sync SyncStats
-	// Renditions counts encoded pictures, by tier.
-	Renditions map[video.Tier]video.RenditionStats
+	// Renditions counts encoded pictures, by tier and codec.
+	Renditions map[RenditionKind]video.RenditionStats
 	// Adapt counts how often clients were sent another tier.
 	Adapt AdaptStats
 	// Outlets counts what those take who watch by plain HTTP.
 	Outlets OutletStats
 	// CPU is the processor time of all of this.
 	CPU CPUTime
+}
+
+// RenditionKind is what renditions are told apart by.
+type RenditionKind struct {
+	Tier  video.Tier
+	Codec codec.Codec
 }
 
 // add counts o in; what are states of one moment and not counters are left out.
@@ -72,13 +79,13 @@ func (s *Stats) add(o Stats) {
 	addSource(&s.Sources, o.Sources)
 	s.Sync.Waited = s.Sync.Waited.Add(o.Sync.Waited)
 	s.Sync.Apart = s.Sync.Apart.Add(o.Sync.Apart)
-	for tier, r := range o.Renditions {
+	for kind, r := range o.Renditions {
 		if s.Renditions == nil {
-			s.Renditions = make(map[video.Tier]video.RenditionStats)
+			s.Renditions = make(map[RenditionKind]video.RenditionStats)
 		}
-		sum := s.Renditions[tier]
+		sum := s.Renditions[kind]
 		addRendition(&sum, r)
-		s.Renditions[tier] = sum
+		s.Renditions[kind] = sum
 	}
 }
 

@@ -74,7 +74,7 @@ func TestStatsAddCountsEveryField(t *testing.T) {
 	fill(reflect.ValueOf(&one).Elem())
 	var rendition video.RenditionStats
 	fill(reflect.ValueOf(&rendition).Elem())
-	one.Renditions = map[video.Tier]video.RenditionStats{{Width: 640}: rendition}
+	one.Renditions = map[RenditionKind]video.RenditionStats{{Tier: video.Tier{Width: 640}}: rendition}
 	sum.add(one)
 	sum.add(one)
 	compared := 0

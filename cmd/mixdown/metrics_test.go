@@ -63,38 +63,38 @@ func TestMetricsTellOfARoom(t *testing.T) {
 
 	m := scrape(t, admin)
 	for name, least := range map[string]float64{
-		"mixdown_rooms":                                                            1,
-		"mixdown_participants":                                                     2,
-		"mixdown_recordings":                                                       1,
-		"mixdown_peers_connected":                                                  2,
-		"mixdown_audio_ticks_total":                                                100,
-		"mixdown_audio_tick_lateness_seconds_count":                                90, // a wake-up can have several ticks
-		"mixdown_video_tick_lateness_seconds_count":                                60,
-		"mixdown_audio_tick_seconds_count":                                         100,
-		"mixdown_audio_tick_seconds_sum":                                           0.001,
-		"mixdown_compose_seconds_count":                                            60,
-		"mixdown_video_decode_seconds_count":                                       60,
-		"mixdown_pool_queue_delay_seconds_count":                                   200,
-		"mixdown_pool_cpu_seconds_total":                                           0.01,
-		"mixdown_rtp_sent_packets_total":                                           300,
-		"mixdown_rtp_received_packets_total":                                       300,
-		"mixdown_rtp_video_keyframes_total":                                        1,
-		"mixdown_plis_sent_total":                                                  1,
-		`mixdown_rendition_encode_seconds_count{tier="1280x720@30"}`:               60,
-		`mixdown_rendition_encode_seconds_sum{tier="1280x720@30"}`:                 0.01,
-		`mixdown_rendition_keyframes_total{reason="start",tier="1280x720@30"}`:     1,
-		`mixdown_rendition_keyframes_total{reason="subscribe",tier="1280x720@30"}`: 1, // the recorder
-		`mixdown_rendition_subscribers{tier="1280x720@30"}`:                        2,
-		`mixdown_cpu_seconds_total{stage="decode"}`:                                0.01,
-		`mixdown_cpu_seconds_total{stage="compose"}`:                               0.001,
-		`mixdown_cpu_seconds_total{stage="encode"}`:                                0.01,
-		`mixdown_cpu_seconds_total{stage="sound"}`:                                 0.001,
-		`mixdown_room_cpu_seconds_total{room="busy"}`:                              0.01,
-		"mixdown_governor_used_cores":                                              0.01,
-		"mixdown_admitted_total":                                                   2,
-		"go_sched_latencies_seconds_count":                                         1,
-		"go_gc_duration_seconds_count":                                             0,
-		"process_cpu_seconds_total":                                                0.01,
+		"mixdown_rooms":                                                                    1,
+		"mixdown_participants":                                                             2,
+		"mixdown_recordings":                                                               1,
+		"mixdown_peers_connected":                                                          2,
+		"mixdown_audio_ticks_total":                                                        100,
+		"mixdown_audio_tick_lateness_seconds_count":                                        90, // a wake-up can have several ticks
+		"mixdown_video_tick_lateness_seconds_count":                                        60,
+		"mixdown_audio_tick_seconds_count":                                                 100,
+		"mixdown_audio_tick_seconds_sum":                                                   0.001,
+		"mixdown_compose_seconds_count":                                                    60,
+		"mixdown_video_decode_seconds_count":                                               60,
+		"mixdown_pool_queue_delay_seconds_count":                                           200,
+		"mixdown_pool_cpu_seconds_total":                                                   0.01,
+		"mixdown_rtp_sent_packets_total":                                                   300,
+		"mixdown_rtp_received_packets_total":                                               300,
+		"mixdown_rtp_video_keyframes_total":                                                1,
+		"mixdown_plis_sent_total":                                                          1,
+		`mixdown_rendition_encode_seconds_count{codec="VP8",tier="1280x720@30"}`:           60,
+		`mixdown_rendition_encode_seconds_sum{codec="VP8",tier="1280x720@30"}`:             0.01,
+		`mixdown_rendition_keyframes_total{codec="VP8",reason="start",tier="1280x720@30"}`: 1,
+		`mixdown_rendition_keyframes_total{codec="VP8",reason="subscribe",tier="1280x720@30"}`: 1, // the recorder
+		`mixdown_rendition_subscribers{codec="VP8",tier="1280x720@30"}`:                        2,
+		`mixdown_cpu_seconds_total{stage="decode"}`:                                            0.01,
+		`mixdown_cpu_seconds_total{stage="compose"}`:                                           0.001,
+		`mixdown_cpu_seconds_total{stage="encode"}`:                                            0.01,
+		`mixdown_cpu_seconds_total{stage="sound"}`:                                             0.001,
+		`mixdown_room_cpu_seconds_total{room="busy"}`:                                          0.01,
+		"mixdown_governor_used_cores":                                                          0.01,
+		"mixdown_admitted_total":                                                               2,
+		"go_sched_latencies_seconds_count":                                                     1,
+		"go_gc_duration_seconds_count":                                                         0,
+		"process_cpu_seconds_total":                                                            0.01,
 	} {
 		if v, ok := m[name]; !ok || v < least {
 			t.Errorf("%s is %v (there: %v): want at least %v", name, v, ok, least)
@@ -122,8 +122,8 @@ func TestMetricsTellOfARoom(t *testing.T) {
 	if stages > m["process_cpu_seconds_total"] {
 		t.Errorf("rooms used %v s, the process %v s", stages, m["process_cpu_seconds_total"])
 	}
-	if keys >= m[`mixdown_rendition_encoded_total{tier="1280x720@30"}`] {
-		t.Errorf("%v key frames of all reasons among %v pictures", keys, m[`mixdown_rendition_encoded_total{tier="1280x720@30"}`])
+	if keys >= m[`mixdown_rendition_encoded_total{codec="VP8",tier="1280x720@30"}`] {
+		t.Errorf("%v key frames of all reasons among %v pictures", keys, m[`mixdown_rendition_encoded_total{codec="VP8",tier="1280x720@30"}`])
 	}
 }
 

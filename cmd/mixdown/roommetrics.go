@@ -85,17 +85,17 @@ var (
 
 	tierSwitches = desc("tier_switches_total", "Clients that were sent another tier, by direction and reason.", "direction", "reason")
 
-	renditionEncoded     = desc("rendition_encoded_total", "Pictures coded.", "tier")
-	renditionKeyframes   = desc("rendition_keyframes_total", "Key frames coded, by what made them necessary; unasked ones the encoder chose.", "tier", "reason")
-	renditionKeyRequests = desc("rendition_key_requests_total", "Key frames asked for, by reason; one answers many.", "tier", "reason")
-	renditionSkipped     = desc("rendition_skipped_total", "Pictures not coded because the one before was not ready.", "tier")
-	renditionRateDropped = desc("rendition_rate_dropped_total", "Pictures that the encoder's rate control left out.", "tier")
-	renditionErrors      = desc("rendition_errors_total", "Failures of the encoder, each of which costs a new one.", "tier")
-	renditionBytes       = desc("rendition_bytes_total", "Coded bytes.", "tier")
-	renditionTook        = desc("rendition_encode_seconds", "Seconds that scaling and encoding a picture took.", "tier")
-	renditionPassed      = desc("rendition_passed_total", "Pictures of a source that were sent on as they came, and not coded.", "tier")
-	renditionStill       = desc("rendition_still_total", "Pictures not coded because the canvas looked as before.", "tier")
-	renditionSubscribers = desc("rendition_subscribers", "Who takes it now.", "tier")
+	renditionEncoded     = desc("rendition_encoded_total", "Pictures coded.", "tier", "codec")
+	renditionKeyframes   = desc("rendition_keyframes_total", "Key frames coded, by what made them necessary; unasked ones the encoder chose.", "tier", "codec", "reason")
+	renditionKeyRequests = desc("rendition_key_requests_total", "Key frames asked for, by reason; one answers many.", "tier", "codec", "reason")
+	renditionSkipped     = desc("rendition_skipped_total", "Pictures not coded because the one before was not ready.", "tier", "codec")
+	renditionRateDropped = desc("rendition_rate_dropped_total", "Pictures that the encoder's rate control left out.", "tier", "codec")
+	renditionErrors      = desc("rendition_errors_total", "Failures of the encoder, each of which costs a new one.", "tier", "codec")
+	renditionBytes       = desc("rendition_bytes_total", "Coded bytes.", "tier", "codec")
+	renditionTook        = desc("rendition_encode_seconds", "Seconds that scaling and encoding a picture took.", "tier", "codec")
+	renditionPassed      = desc("rendition_passed_total", "Pictures of a source that were sent on as they came, and not coded.", "tier", "codec")
+	renditionStill       = desc("rendition_still_total", "Pictures not coded because the canvas looked as before.", "tier", "codec")
+	renditionSubscribers = desc("rendition_subscribers", "Who takes it now.", "tier", "codec")
 )
 
 // Describe implements prometheus.Collector. It describes nothing, which makes
@@ -122,17 +122,20 @@ func (c roomsCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(tierSwitches, prometheus.CounterValue, float64(s.Adapt.Down[i]), "down", reason)
 	}
 	// Tiers that differ only in bitrate share a label, so they are summed.
-	for name, r := range tiersByName(&s) {
-		r.collect(ch, name)
+	for kind, r := range tiersByName(&s) {
+		r.collect(ch, kind)
 	}
 }
 
 // tierStats is what the renditions of tiers with one name did.
 type tierStats struct{ video.RenditionStats }
 
-func (r *tierStats) collect(ch chan<- prometheus.Metric, tier string) {
+// kindNames are the labels that renditions are told apart by.
+type kindNames struct{ tier, codec string }
+
+func (r *tierStats) collect(ch chan<- prometheus.Metric, kind kindNames) {
 	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), append([]string{tier}, labels...)...)
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), append([]string{kind.tier, kind.codec}, labels...)...)
 	}
 	counter(renditionEncoded, r.Encoded)
 	counter(renditionSkipped, r.Skipped)
@@ -149,17 +152,18 @@ func (r *tierStats) collect(ch chan<- prometheus.Metric, tier string) {
 		unasked -= r.KeyframesFor[i]
 	}
 	counter(renditionKeyframes, unasked, "unasked")
-	histogram(ch, renditionTook, &r.EncodeTimes, tier)
-	ch <- prometheus.MustNewConstMetric(renditionSubscribers, prometheus.GaugeValue, float64(r.Subscribers), tier)
+	histogram(ch, renditionTook, &r.EncodeTimes, kind.tier, kind.codec)
+	ch <- prometheus.MustNewConstMetric(renditionSubscribers, prometheus.GaugeValue, float64(r.Subscribers), kind.tier, kind.codec)
 }
 
-func tiersByName(s *mixer.Stats) map[string]*tierStats {
-	sums := make(map[string]*tierStats, len(s.Renditions))
-	for tier, r := range s.Renditions {
-		sum := sums[tier.String()]
+func tiersByName(s *mixer.Stats) map[kindNames]*tierStats {
+	sums := make(map[kindNames]*tierStats, len(s.Renditions))
+	for kind, r := range s.Renditions {
+		name := kindNames{kind.Tier.String(), kind.Codec.String()}
+		sum := sums[name]
 		if sum == nil {
 			sum = &tierStats{}
-			sums[tier.String()] = sum
+			sums[name] = sum
 		}
 		sum.Encoded += r.Encoded
 		sum.Keyframes += r.Keyframes

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"mixdown/codec"
 	"mixdown/mixer/layout"
 )
 
@@ -16,6 +17,10 @@ type Incoming struct {
 	BitrateBps, FPS float64
 	// Last is when the last frame came, on [codec.Now]'s clock.
 	Last time.Duration
+	// Codec is what it came in.
+	Codec codec.Codec
+	// Common says that whoever takes that codec can decode it.
+	Common bool
 }
 
 // incomingWindow is how long is measured: a few groups of a sender's rate
@@ -29,11 +34,12 @@ type incomingMeter struct {
 	frames, bytes int
 }
 
-// observe takes one frame; width is 0 where it is no key frame.
-func (m *incomingMeter) observe(bytes, width, height int, arrival time.Duration) {
-	m.Last = arrival
-	if width > 0 {
-		m.Width, m.Height = width, height
+// observe takes one frame.
+func (m *incomingMeter) observe(f *codec.EncodedFrame, header codedHeader) {
+	arrival := f.Arrival
+	m.Last, m.Codec = arrival, f.Codec
+	if header.Key {
+		m.Width, m.Height, m.Common = header.Width, header.Height, header.common
 	}
 	if d := arrival - m.since; d >= incomingWindow || d < 0 {
 		if m.frames > 0 && d > 0 {
@@ -43,7 +49,7 @@ func (m *incomingMeter) observe(bytes, width, height int, arrival time.Duration)
 		m.since, m.frames, m.bytes = arrival, 0, 0
 	}
 	m.frames++
-	m.bytes += bytes
+	m.bytes += len(f.Data)
 }
 
 // Incoming returns what the source receives, hidden or not. Any goroutine may
@@ -98,6 +104,7 @@ func (s *Source) changeTaps(change func([]*tap) []*tap) {
 // canvas. It has no state but what is in it.
 type PassRule struct {
 	Tier   Tier
+	Codec  codec.Codec
 	Canvas layout.Canvas
 	// BitrateBps is what the rendition is to take now.
 	BitrateBps int
@@ -143,6 +150,8 @@ func (p PassRule) Suits(in Incoming, now time.Duration) bool {
 	w, h := p.Tier.sizeOf(p.Canvas.Width, p.Canvas.Height)
 	shape := float64(in.Width*h) / float64(max(1, in.Height*w))
 	switch {
+	case in.Codec != p.Codec || !in.Common:
+		return false
 	case in.Width == 0 || in.FPS == 0 || now-in.Last > passStale:
 		return false
 	case in.Width > w || in.Height > h:

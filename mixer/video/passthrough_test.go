@@ -413,7 +413,7 @@ func TestPassRule(t *testing.T) {
 		}
 	}
 
-	in := Incoming{Width: 1280, Height: 720, BitrateBps: 1_500_000, FPS: 30, Last: time.Minute}
+	in := Incoming{Width: 1280, Height: 720, BitrateBps: 1_500_000, FPS: 30, Last: time.Minute, Codec: codec.VP8, Common: true}
 	for name, c := range map[string]struct {
 		change func(*Incoming, *PassRule)
 		want   bool
@@ -428,13 +428,15 @@ func TestPassRule(t *testing.T) {
 		"a bit much":          {func(in *Incoming, _ *PassRule) { in.BitrateBps = 1_900_000 }, true},
 		"too much":            {func(in *Incoming, _ *PassRule) { in.BitrateBps = 2_000_000 }, false},
 		"not too much to end": {func(in *Incoming, p *PassRule) { in.BitrateBps, p.Passing = 2_000_000, true }, true},
+		"another codec":       {func(in *Incoming, _ *PassRule) { in.Codec = codec.H264 }, false},
+		"not for everybody":   {func(in *Incoming, _ *PassRule) { in.Common = false }, false},
 		"too fast":            {func(in *Incoming, _ *PassRule) { in.FPS = 60 }, false},
 		"silent":              {func(in *Incoming, _ *PassRule) { in.Last = 50 * time.Second }, false},
 		"just the size":       {func(_ *Incoming, p *PassRule) { p.KeepSize = true }, true},
 		"another size":        {func(in *Incoming, p *PassRule) { in.Width, in.Height, p.KeepSize = 960, 540, true }, false},
 		"a smaller tier":      {func(_ *Incoming, p *PassRule) { p.Tier = Tier{Width: 640, Height: 360, FPS: 30} }, false},
 	} {
-		in, rule := in, PassRule{Tier: Tier{Width: 1280, Height: 720, FPS: 30}, Canvas: hd, BitrateBps: 1_500_000}
+		in, rule := in, PassRule{Tier: Tier{Width: 1280, Height: 720, FPS: 30}, Codec: codec.VP8, Canvas: hd, BitrateBps: 1_500_000}
 		c.change(&in, &rule)
 		if got := rule.Suits(in, time.Minute); got != c.want {
 			t.Errorf("%s: %v", name, got)

@@ -60,6 +60,8 @@ func (r KeyReason) String() string {
 type RenditionConfig struct {
 	// Tier is the size, rate and bitrate.
 	Tier Tier
+	// Codec is what NewEncoder's encoders make. Defaults to VP8.
+	Codec codec.Codec
 	// NewEncoder makes the encoder, on the pool, when it is first needed.
 	NewEncoder func(codec.VideoEncoderConfig) (codec.VideoEncoder, error)
 	// Pool runs the scaling and encoding.
@@ -164,6 +166,9 @@ func NewRendition(c RenditionConfig) (*Rendition, error) {
 	if err := c.Tier.Validate(); err != nil {
 		return nil, fmt.Errorf("rendition: tier: %w: %w", err, codec.ErrBadConfig)
 	}
+	if c.Codec == 0 {
+		c.Codec = codec.VP8
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -180,6 +185,9 @@ func NewRendition(c RenditionConfig) (*Rendition, error) {
 
 // Tier returns what the rendition was made for.
 func (r *Rendition) Tier() Tier { return r.c.Tier }
+
+// Codec returns what the pictures are coded in.
+func (r *Rendition) Codec() codec.Codec { return r.c.Codec }
 
 // Subscription is one sink's place at a [Rendition].
 type Subscription struct {

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"mixdown/codec"
-	"mixdown/codec/vp8"
 )
 
 // What a sender made may be as good as what would be made of it: then its
@@ -230,7 +229,7 @@ func (r *Rendition) dropTaps() (taps []*tap) {
 
 // take offers a frame that the source has just received. It borrows f. bad says
 // that it is none that can be passed through, due when it is to be shown.
-func (t *tap) take(f *codec.EncodedFrame, header vp8.Header, bad bool, due time.Duration) {
+func (t *tap) take(f *codec.EncodedFrame, header codedHeader, bad bool, due time.Duration) {
 	r := t.r
 	r.mu.Lock()
 	before := r.mu.pass.wanted == r.mu.pass.from
@@ -255,7 +254,7 @@ func (t *tap) take(f *codec.EncodedFrame, header vp8.Header, bad bool, due time.
 }
 
 // takePassed decides about a frame of t. The caller holds mu.
-func (r *Rendition) takePassed(t *tap, f *codec.EncodedFrame, header vp8.Header, bad bool, due time.Duration) (queued, ask bool, ended *tap) {
+func (r *Rendition) takePassed(t *tap, f *codec.EncodedFrame, header codedHeader, bad bool, due time.Duration) (queued, ask bool, ended *tap) {
 	p := &r.mu.pass
 	if r.mu.closed || t != p.wanted && t != p.from {
 		return false, false, nil
@@ -275,9 +274,9 @@ func (r *Rendition) takePassed(t *tap, f *codec.EncodedFrame, header vp8.Header,
 		return again
 	}
 	switch {
-	case bad, !header.Key && (!t.live || f.Stream != t.foreign):
+	case bad, f.Codec != r.c.Codec, !header.Key && (!t.live || f.Stream != t.foreign):
 		return false, lost(), nil
-	case header.Key && !r.suits(header.Width, header.Height):
+	case header.Key && !(header.common && r.suits(header.Width, header.Height)):
 		t.live = false
 		r.mu.stats.PassDropped++
 		if t == p.wanted {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"mixdown/codec"
-	"mixdown/codec/vp8"
 	"mixdown/codec/worker"
 	"mixdown/mixer/layout"
 )
@@ -30,9 +29,10 @@ const (
 	starveAfter = 100 * time.Millisecond
 )
 
-// SourceConfig says what a [Source] works with. All fields but the last are required.
+// SourceConfig says what a [Source] works with. PixelRate, Screen and NewDecoder
+// may be left out.
 type SourceConfig struct {
-	// Decoder is taken over: the Source's Close closes it.
+	// Decoder is VP8's. It is taken over: the Source's Close closes it.
 	Decoder codec.VideoDecoder
 	// Pool runs the decoding.
 	Pool *worker.Pool
@@ -47,6 +47,9 @@ type SourceConfig struct {
 	PixelRate int
 	// Screen is for a source of shared screens: pictures are scaled sharply.
 	Screen bool
+	// NewDecoder makes the decoder of another codec, on the pool, when the first
+	// frame of that comes. Without it only VP8 is decoded.
+	NewDecoder func(codec.Codec) (codec.VideoDecoder, error)
 }
 
 // Source is one sender's video: a bounded queue of coded frames, the decoder,
@@ -54,6 +57,8 @@ type SourceConfig struct {
 // All methods are safe for concurrent use.
 type Source struct {
 	decoder codec.VideoDecoder // used by the task only, and by finish
+	decodes codec.Codec        // the decoder's; used likewise
+	other   func(codec.Codec) (codec.VideoDecoder, error)
 	pool    *worker.Pool
 	frames  *codec.VideoPool
 	ask     func()
@@ -144,7 +149,7 @@ func NewSource(c SourceConfig) (*Source, error) {
 		return nil, fmt.Errorf("video source: PixelRate %d: want 0 (the default) or more: %w", c.PixelRate, codec.ErrBadConfig)
 	}
 	s := &Source{
-		decoder: c.Decoder, pool: c.Pool, frames: c.Frames, ask: c.RequestKeyframe, sharp: c.Screen,
+		decoder: c.Decoder, decodes: codec.VP8, other: c.NewDecoder, pool: c.Pool, frames: c.Frames, ask: c.RequestKeyframe, sharp: c.Screen,
 		done: make(chan struct{}),
 	}
 	s.task = worker.NewTask(s.run)
@@ -156,14 +161,14 @@ func NewSource(c SourceConfig) (*Source, error) {
 // Write queues a coded frame. It transfers f, never blocks, and drops what
 // does not fit or must not be decoded.
 func (s *Source) Write(f *codec.EncodedFrame) {
-	header, err := vp8.ParseHeader(f.Data)
+	header, err := parseHeader(f)
 	deadline := f.Arrival + decodeWithin // read now: once queued, f may be gone at any time
 	taps := s.taps.Load()
 	if taps != nil {
 		f.Retain()
 	}
 	s.mu.Lock()
-	s.mu.incoming.observe(len(f.Data), header.Width, header.Height, f.Arrival)
+	s.mu.incoming.observe(f, header)
 	taken, request := s.take(f, header, err)
 	if request {
 		s.mu.stats.KeyframeRequests++
@@ -182,13 +187,13 @@ func (s *Source) Write(f *codec.EncodedFrame) {
 		return
 	}
 	for _, t := range *taps {
-		t.take(f, header, err != nil || f.Codec != codec.VP8, due)
+		t.take(f, header, err != nil, due)
 	}
 	f.Release()
 }
 
 // take decides about f and queues it. The caller holds mu.
-func (s *Source) take(f *codec.EncodedFrame, header vp8.Header, err error) (taken, request bool) {
+func (s *Source) take(f *codec.EncodedFrame, header codedHeader, err error) (taken, request bool) {
 	mu := &s.mu
 	if mu.closed {
 		return false, false
@@ -204,7 +209,7 @@ func (s *Source) take(f *codec.EncodedFrame, header vp8.Header, err error) (take
 		mu.needKey = true
 		return false, false
 	}
-	if f.Codec != codec.VP8 || err != nil {
+	if err != nil || f.Codec != codec.VP8 && s.other == nil {
 		mu.stats.Corrupt++
 		mu.needKey = true
 		return false, true
@@ -249,11 +254,11 @@ func (s *Source) take(f *codec.EncodedFrame, header vp8.Header, err error) (take
 }
 
 // admit asks the police and counts its refusals. The caller holds mu.
-func (s *Source) admit(header vp8.Header, arrival time.Duration) bool {
+func (s *Source) admit(header codedHeader, arrival time.Duration) bool {
 	stats, p := &s.mu.stats, &s.mu.police
 	var r ruling
 	if header.Key {
-		r = p.key(header.Width, header.Height, arrival)
+		r = p.key(header.decodedWidth, header.decodedHeight, arrival)
 	} else {
 		r = p.delta(arrival)
 	}
@@ -265,7 +270,9 @@ func (s *Source) admit(header vp8.Header, arrival time.Duration) bool {
 	case tooManyPixels:
 		stats.TooManyPixels++
 	}
-	stats.Width, stats.Height = p.width, p.height
+	if header.Key && r == pass {
+		stats.Width, stats.Height = header.Width, header.Height
+	}
 	return r == pass
 }
 
@@ -455,7 +462,11 @@ func (s *Source) pop() *codec.EncodedFrame {
 // decode feeds f to the decoder and, unless a newer frame waits that is due as
 // well, makes the picture. Of the task.
 func (s *Source) decode(f *codec.EncodedFrame, w, h int, fill bool, due time.Duration, redraw, more bool) {
-	if err := s.decoder.Decode(f.Data); err != nil {
+	err := s.speak(f.Codec)
+	if err == nil {
+		err = s.decoder.Decode(f.Data)
+	}
+	if err != nil {
 		s.failed(err)
 		if redraw {
 			s.render(w, h, fill, true, 0, 0)
@@ -479,6 +490,23 @@ func (s *Source) decode(f *codec.EncodedFrame, w, h int, fill bool, due time.Dur
 	s.render(w, h, fill, false, due, f.Arrival)
 }
 
+// speak makes the decoder one of that codec. Of the task.
+func (s *Source) speak(c codec.Codec) error {
+	if c == s.decodes {
+		return nil
+	}
+	if s.other == nil {
+		return codec.ErrCorrupt
+	}
+	decoder, err := s.other(c)
+	if err != nil {
+		return err
+	}
+	s.decoder.Close()
+	s.decoder, s.decodes = decoder, c
+	return nil
+}
+
 // failed drops what cannot be decoded any more and asks for a key frame. Of the task.
 func (s *Source) failed(err error) {
 	s.mu.Lock()
@@ -494,7 +522,7 @@ func (s *Source) failed(err error) {
 	// parsed again rather than marked.
 	keep := 0
 	for keep < s.mu.n {
-		if header, err := vp8.ParseHeader(s.mu.queue[keep].Data); err == nil && header.Key {
+		if header, err := parseHeader(s.mu.queue[keep]); err == nil && header.Key {
 			break
 		}
 		keep++

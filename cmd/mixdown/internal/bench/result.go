@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"mixdown/cmd/mixdown/internal/client"
@@ -339,10 +338,8 @@ func view(d series, seconds float64) *ServerView {
 	if v.Canvases > 0 {
 		v.EncodeMsPerCanvas = v.Cores.Encode / v.Canvases * 1000
 	}
-	for name, n := range d {
-		if tier, ok := strings.CutPrefix(name, `mixdown_rendition_encoded_total{tier="`); ok && n > 0 {
-			v.VideoEncodes[strings.TrimSuffix(tier, `"}`)] = n / seconds
-		}
+	for tier, n := range d.by("tier", "mixdown_rendition_encoded_total") {
+		v.VideoEncodes[tier] = n / seconds
 	}
 	v.Keyframes = d.sum("mixdown_rendition_keyframes_total")
 	return v
