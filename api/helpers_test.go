@@ -132,7 +132,7 @@ func newFixture(t testing.TB, realTransport bool, edit ...func(*Config)) *fixtur
 	must(t, err)
 	if !realTransport {
 		f.accept = f.fakeAccept
-		f.check = func(string, transport.Role) error { return nil } // fakeAccept takes anything
+		f.check = func(string, transport.Role) (transport.Wishes, error) { return transport.Wishes{}, nil } // fakeAccept takes anything
 	}
 
 	ctx, cancel := context.WithCancel(context.Background())

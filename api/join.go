@@ -63,9 +63,11 @@ func (s *Server) join(role mixer.Role) rawHandler {
 			return err
 		}
 		// Before a room is made for it.
-		if err := s.check(offer, roles[role]); err != nil {
+		wishes, err := s.check(offer, roles[role])
+		if err != nil {
 			return err
 		}
+		req.Codec, req.Limits.MaxBlocks, req.Limits.MaxBlockRate = wishes.Codec, wishes.MaxBlocks, wishes.MaxBlockRate
 		who := scopeOf(r.Context()).identity
 		req.Role, req.Identity = role, who.Subject
 		if who.Name != "" {
@@ -118,8 +120,8 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, r
 		p.Leave(err)
 		return nil, transport.Answer{}, err
 	}
-	sends := mixer.Media{Audio: answer.ReceivesAudio, Camera: answer.ReceivesCamera, Screen: answer.ReceivesScreen}
-	takes := mixer.Media{Audio: answer.SendsAudio, Camera: answer.SendsVideo && !req.Limits.NoVideo}
+	sends := mixer.Media{Audio: answer.ReceivesAudio, Camera: answer.ReceivesCamera, Screen: answer.ReceivesScreen, Codec: answer.VideoReceived}
+	takes := mixer.Media{Audio: answer.SendsAudio, Camera: answer.SendsVideo && !req.Limits.NoVideo, Codec: answer.VideoSent}
 	p.LimitSound(answer.MaxAudioBps, answer.AudioFEC)
 	p.Attach(peer, sends, takes)
 	return x, answer, nil

@@ -50,7 +50,7 @@ type SendAudio struct {
 
 // SendVideo is a participant's picture.
 type SendVideo struct {
-	Codec   string   `json:"codec"`
+	Codec   string   `json:"codec" enum:"VP8,H264"`
 	Sources []string `json:"sources" doc:"camera, screen"`
 }
 
@@ -58,7 +58,7 @@ type SendVideo struct {
 type Receive struct {
 	Audio  bool    `json:"audio"`
 	Tier   string  `json:"tier,omitempty" doc:"Missing when it is sent no picture" example:"640x360@30"`
-	Codec  string  `json:"codec,omitempty"`
+	Codec  string  `json:"codec,omitempty" enum:"VP8,H264" doc:"VP8, or H264 where the client takes no VP8"`
 	Limits *Limits `json:"limits,omitempty" doc:"What the client asked not to be exceeded"`
 }
 
@@ -130,12 +130,14 @@ func participantOf(info mixer.ParticipantInfo) Participant {
 		sources = append(sources, codec.Screen.String())
 	}
 	if len(sources) > 0 {
-		p.Send.Video = &SendVideo{Codec: codec.VP8.String(), Sources: sources}
+		p.Send.Video = &SendVideo{Codec: info.Sends.VideoCodec().String(), Sources: sources}
 	}
 	if info.Tier.Width > 0 {
-		p.Receive.Tier, p.Receive.Codec = info.Tier.String(), codec.VP8.String()
+		p.Receive.Tier, p.Receive.Codec = info.Tier.String(), info.Takes.VideoCodec().String()
 	}
-	if l := info.Limits; l != (mixer.Limits{}) {
+	l := info.Limits
+	l.MaxBlocks, l.MaxBlockRate = 0, 0 // by its codec, not asked for
+	if l != (mixer.Limits{}) {
 		p.Receive.Limits = &Limits{l.MaxWidth, l.MaxHeight, l.MaxFPS, l.MaxBitrateBps, !l.NoVideo, l.ConstantSize}
 	}
 	return p

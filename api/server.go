@@ -133,7 +133,7 @@ func (c *Config) validate() error {
 type Server struct {
 	log        *slog.Logger
 	rooms      *mixer.Manager
-	check      func(sdp string, role transport.Role) error
+	check      func(sdp string, role transport.Role) (transport.Wishes, error)
 	accept     joiner
 	recordings Recordings
 	authorizer Authorizer
@@ -161,7 +161,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	s := &Server{
-		log: cfg.Log, rooms: cfg.Rooms, check: transport.CheckOffer, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
+		log: cfg.Log, rooms: cfg.Rooms, check: cfg.Engine.CheckOffer, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
 		authorizer: cfg.Authorizer, pages: cfg.Pages, ice: cfg.ICEServers,
 	}
 	s.sessions = newSessions(cfg.MaxHalfOpen, &s.draining)
