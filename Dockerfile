@@ -8,12 +8,13 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN make build STATIC=1 VERSION=$VERSION
+RUN make build VERSION=$VERSION
 
 FROM debian:12-slim
-# Names under the tiles are drawn in any script that a font here has.
+# Names under the tiles are drawn in any script that a font here has. Not in here,
+# since who uses it has to fetch it from Cisco: OpenH264 (README.md, H.264).
 RUN apt-get update \
- && apt-get install --no-install-recommends -y fonts-noto-cjk fonts-noto-color-emoji fonts-dejavu-core wget \
+ && apt-get install --no-install-recommends -y libvpx7 libopus0 libyuv0 libspeexdsp1 fonts-noto-cjk fonts-noto-color-emoji fonts-dejavu-core wget \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /data mixdown \
  && install -d -o mixdown -g mixdown /data

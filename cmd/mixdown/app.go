@@ -48,6 +48,11 @@ type Config struct {
 	MediaDir string
 	// NoRED refuses redundant sound (RFC 2198).
 	NoRED bool
+	// OpenH264 is the library for H.264: a file, "auto" for wherever the system
+	// keeps it, "off" or "" for none. TrustOpenH264 decodes with it whatever is
+	// known of its version.
+	OpenH264      string
+	TrustOpenH264 bool
 	// Drain bounds the end of Run.
 	Drain time.Duration
 	// Origins are further web origins that may use the API.
@@ -85,6 +90,7 @@ type App struct {
 	rooms  *mixer.Manager
 	server *api.Server
 	flight *flightRecorder // nil: off
+	h264   openH264
 
 	listener, adminListener net.Listener // adminListener may be nil
 	registry                *prometheus.Registry
@@ -121,9 +127,13 @@ func NewApp(cfg Config) (app *App, err error) {
 	if a.store, err = record.OpenStore(record.StoreConfig{Dir: filepath.Join(cfg.Data, "recordings"), Log: a.log}); err != nil {
 		return nil, err
 	}
+	if a.h264, err = loadOpenH264(cfg.OpenH264, cfg.TrustOpenH264, a.log); err != nil {
+		return nil, err
+	}
 	sockets := transport.Config{
 		Log: a.log, UDP: cfg.Media, TCP: cfg.MediaTCP, NoTCP: len(cfg.MediaTCP) == 1 && cfg.MediaTCP[0] == tcpOff,
 		FullICE: cfg.FullICE, PublicAddresses: cfg.PublicAddresses, NoRED: cfg.NoRED,
+		SendH264: a.h264.lib != nil, ReceiveH264: a.h264.decodes,
 	}
 	if sockets.NoTCP {
 		sockets.TCP = nil
@@ -136,6 +146,7 @@ func NewApp(cfg Config) (app *App, err error) {
 		return nil, err
 	}
 	rooms := mixer.Config{Log: a.log, Pool: a.pool, Codecs: codecs(), Recordings: a.store, Labels: a.labels, Cores: cfg.Cores}
+	a.h264.add(&rooms.Codecs)
 	if cfg.MediaDir != "" {
 		if a.media, err = os.OpenRoot(cfg.MediaDir); err != nil {
 			return nil, fmt.Errorf("--media-dir: %w", err)

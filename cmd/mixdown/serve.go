@@ -29,6 +29,8 @@ type serveCmd struct {
 	Drain    time.Duration `default:"10s" help:"How long to end properly after SIGTERM (${default})."`
 	Origin   []string      `placeholder:"URL" help:"Further web origins that may use the API."`
 	NoRED    bool          `name:"no-red" help:"Do not ask clients to send their sound twice (RFC 2198), which costs them some 32 kb/s and hides bursts of loss."`
+	OpenH264 string        `name:"openh264" default:"auto" placeholder:"FILE" help:"OpenH264, for clients that know no VP8: its file, auto for wherever the system keeps it, or off (${default}). Cisco's own is at openh264.org."`
+	Trusted  bool          `name:"openh264-trusted" help:"Decode with that OpenH264 although its version is known for a hole (CVE-2025-27091): for a build in which it was mended, as in Debian's 2.3.1 since 2025."`
 	Workers  int           `default:"0" help:"Threads for video (0: one per core)."`
 	Cores    float64       `default:"0" help:"Processor time that may be used, in cores. Joins that would take more than 80% of it are refused (0: all there is, or the control group's quota)."`
 	NoLimit  bool          `help:"Refuse nobody and never lower quality, whatever it costs: for measurements."`
@@ -156,6 +158,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	}
 	app, err := NewApp(Config{
 		HTTP: c.HTTP, Media: c.Media, MediaTCP: c.MediaTCP, FullICE: !c.ICELite, PublicAddresses: c.Public, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, NoRED: c.NoRED, Drain: c.Drain,
+		OpenH264: c.OpenH264, TrustOpenH264: c.Trusted,
 		Origins: c.Origin, Workers: workers, Cores: budget, Log: log,
 		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
 	})

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"mixdown/codec/h264"
 	"mixdown/codec/opus"
 	"mixdown/codec/vp8"
 )
@@ -28,7 +29,11 @@ type versionCmd struct{}
 
 // Run prints the versions of everything that a security notice may be about.
 func (versionCmd) Run(_ context.Context, s streams) error {
-	_, err := fmt.Fprintf(s.Out, "mixdown %s\n%s %s/%s\nlibvpx %s\n%s\n",
-		Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, vp8.Version(), opus.Version())
+	h264Line := "no OpenH264"
+	if lib, err := h264.Load(""); err == nil {
+		h264Line = fmt.Sprintf("OpenH264 %s (%s)", lib.Version(), lib.Path())
+	}
+	_, err := fmt.Fprintf(s.Out, "mixdown %s\n%s %s/%s\nlibvpx %s\n%s\n%s\n",
+		Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, vp8.Version(), opus.Version(), h264Line)
 	return err
 }
