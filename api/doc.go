@@ -56,6 +56,11 @@
 // the limits of streams bound all of it. Events are written as JSON once for all
 // streams, and those that open within a second share a snapshot.
 //
+// A WebSocket at the same addresses, and a session's data channel, tell the same
+// events, each as one message. Over them, and by POST, clients write to each
+// other. What concerns one client alone (what it is to send, what it watches,
+// what was written to it) only its own session's streams tell.
+//
 // # Watching without WebRTC
 //
 // live.webm and live.ogg are what everybody hears and sees, as one answer without

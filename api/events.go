@@ -24,7 +24,7 @@ import (
 // Event is the envelope of everything that is told without being asked for.
 type Event struct {
 	ID   string    `json:"id" doc:"For Last-Event-ID"`
-	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. overload: how far the server has lowered what it sends to everybody, or raised it again. snapshot: the state that the following events go on from. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. reconnect: the server ends the stream"`
+	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. On a session's own stream only of the picture that its client watches, and after the snapshot what that shows now. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. overload: how far the server has lowered what it sends to everybody, or raised it again. snapshot: the state that the following events go on from. chat: a Chat; of those for one participant only he and the author are told, on their sessions' own streams, and nobody later. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. error: the Problem of a message that was refused. reconnect: the server ends the stream"`
 	Time time.Time `json:"time"`
 	Room string    `json:"room" doc:"The room's id; empty where it is about all rooms"`
 	Seq  uint64    `json:"seq" doc:"Counts the events of one life of the room, without gaps; a snapshot has that of the last event that it contains"`
@@ -77,6 +77,9 @@ type RoomSnapshot struct {
 	Layout       Layout        `json:"layout" doc:"Of the main program"`
 	Speaker      string        `json:"speaker" doc:"In the main program; empty when nobody speaks"`
 	Groups       []GroupState  `json:"groups" doc:"Those that have members"`
+	// On data channels only.
+	Part  int `json:"part,omitempty" doc:"On data channels a snapshot comes in parts, from 0, each with some of the participants. They have no groups, and no tiles, since layout.changed of the picture that the client watches comes next. Missing elsewhere and where it is 0"`
+	Parts int `json:"parts,omitempty" doc:"How many parts there are; missing where there is one"`
 }
 
 // GroupState is what a group sees and whom it hears.
@@ -143,6 +146,8 @@ func (s *Server) dataOf(e *mixer.Event) any {
 		return SpeakerChanged{string(d.Group), string(d.Participant)}
 	case mixer.OverloadChange:
 		return OverloadChanged{int(d.Level), d.Level.String(), d.Reason.String()}
+	case mixer.Chat:
+		return Chat{string(d.From), d.Name, d.Text, string(d.To)}
 	case record.Recording:
 		return recordingOf(d)
 	}
@@ -184,6 +189,9 @@ func (s *Server) frame(id uint64, typ string, at time.Time, room string, seq uin
 // frameOf returns an event's frame. All streams that want it while it is new
 // share one.
 func (s *Server) frameOf(e *mixer.Event) ([]byte, error) {
+	if e.Private { // its id is another's
+		return s.frame(e.ID, e.Type.String(), e.Time, string(e.Room), e.Seq, s.dataOf(e))
+	}
 	slot := &s.streams.frames[e.ID%uint64(len(s.streams.frames))]
 	if f := slot.Load(); f != nil && f.id == e.ID {
 		return f.bytes, nil
@@ -200,13 +208,33 @@ type feed struct {
 	room string // its id; empty is all
 	// life is that of the room; empty is all rooms.
 	life string
-	// participant is whose uplink the stream tells of as well; nil is nobody's.
+	// participant is whose own the stream is: it tells of what concerns his client
+	// alone as well, and of no picture but his. nil is nobody's.
 	participant *mixer.Participant
+	// small says that no frame may be larger than a message.
+	small bool
+	// fresh says that it begins with a snapshot of this very moment.
+	fresh bool
 	// ended ends the stream; nil never does.
 	ended <-chan struct{}
 	// resume goes on after an event; begin starts with a snapshot.
 	resume func(after uint64) (*mixer.Subscription, []*mixer.Event, bool)
 	begin  func() (s *mixer.Subscription, id, seq uint64, data any, err error)
+}
+
+// listen has a subscription get what is for the participant alone.
+func (f *feed) listen(sub *mixer.Subscription) {
+	if f.participant != nil {
+		sub.ListenAs(f.participant.ID())
+	}
+}
+
+// key is what snapshots are shared by.
+func (f *feed) key() string {
+	if f.small {
+		return f.life + " in parts"
+	}
+	return f.life
 }
 
 // seq is that of an envelope which is the stream's own.
@@ -241,7 +269,8 @@ func feedOf(room *mixer.Room) feed {
 
 func (s *Server) eventRoutes() {
 	s.schemaOf(Uplink{}) // told by name only
-	stream := func(id, path, summary string, need grantOf, of func(*http.Request) (feed, error), params ...*huma.Param) {
+	s.schemaOf(Message{})
+	stream := func(id, path, summary string, need grantOf, of func(*http.Request) (feed, *session, error), params ...*huma.Param) {
 		text := &huma.Schema{Type: huma.TypeString}
 		s.raw(huma.Operation{
 			OperationID: id, Method: http.MethodGet, Path: path, Summary: summary,
@@ -249,37 +278,43 @@ func (s *Server) eventRoutes() {
 			Parameters: append(params,
 				queryParam(lastEventID, "As Last-Event-ID, for those who cannot set headers; the header wins", text),
 				&huma.Param{Name: "Last-Event-ID", In: "header", Description: "Go on after this event; without it, or where that is too long ago, a snapshot comes first", Schema: text}),
-			Responses: map[string]*huma.Response{"200": {
-				Description: "Server-sent events without end; each data field is one Event. A comment comes each 15 seconds",
-				Content:     map[string]*huma.MediaType{eventsType: {Schema: s.schemaOf(Event{})}},
-			}},
+			Responses: map[string]*huma.Response{
+				"200": {
+					Description: "Server-sent events without end; each data field is one Event. A comment comes each 15 seconds",
+					Content:     map[string]*huma.MediaType{eventsType: {Schema: s.schemaOf(Event{})}},
+				},
+				"101": {Description: "A WebSocket, for requests that ask for one: each text message is one Event. On a session's own the client may send a Message, of at most 16 KiB; what cannot be done is answered by an Event of type error with a Problem. A ping comes each 15 seconds"},
+			},
 		}, need, func(w http.ResponseWriter, r *http.Request) error {
-			f, err := of(r)
+			f, x, err := of(r)
 			if err != nil {
 				return err
+			}
+			if upgrades(r) {
+				return s.socket(w, r, f, x)
 			}
 			return s.stream(w, r, f)
 		})
 	}
 	stream("stream-events", "/v1/events", "What happens in all rooms", static(ReadRoom),
-		func(*http.Request) (feed, error) { return s.feedOfAll(), nil })
+		func(*http.Request) (feed, *session, error) { return s.feedOfAll(), nil, nil })
 	stream("stream-room-events", "/v1/rooms/{room}/events", "What happens in a room, until it ends", inRoom(ReadRoom),
-		func(r *http.Request) (feed, error) {
+		func(r *http.Request) (feed, *session, error) {
 			room, err := s.room(chi.URLParam(r, "room"))
 			if err != nil {
-				return feed{}, err
+				return feed{}, nil, err
 			}
-			return feedOf(room), nil
+			return feedOf(room), nil, nil
 		}, pathParam("room", "The room's id"))
-	stream("stream-session-events", "/v1/sessions/{secret}/events", "What happens in the session's room, and what its client is to send (type uplink), until the session ends", static(UseSession),
-		func(r *http.Request) (feed, error) {
+	stream("stream-session-events", "/v1/sessions/{secret}/events", "What happens in the session's room, what its client is to send (type uplink) and what is shown where in the picture that it is sent (layout.changed, of no other picture), until the session ends", static(UseSession),
+		func(r *http.Request) (feed, *session, error) {
 			x, err := s.sessions.find(chi.URLParam(r, "secret"))
 			if err != nil {
-				return feed{}, err
+				return feed{}, nil, err
 			}
 			f := feedOf(x.Room())
 			f.ended, f.participant = x.done, x.Participant
-			return f, nil
+			return f, x, nil
 		}, pathParam("secret", "From the Location of a join"))
 }
 
@@ -339,29 +374,45 @@ func strangers(query url.Values, known ...string) (faults []Fault) {
 // client has missed, or a snapshot.
 func (s *Server) opening(ctx context.Context, f feed, after uint64, known bool) (*mixer.Subscription, position, []byte, error) {
 	now := time.Now()
-	if !known {
+	switch {
+	case f.fresh:
+	case !known:
 		// Many come at once when a meeting begins or a network returns. They
 		// share a snapshot, and each gets the events since then.
-		if saved, ok := s.streams.saved(f.life, now); ok {
+		if saved, ok := s.streams.saved(f.key(), now); ok {
 			if sub, missed, ok := f.resume(saved.at.id); ok {
-				at, b, err := s.frames(saved.at, slices.Clone(saved.frame), missed)
+				f.listen(sub)
+				at, b, err := s.frames(&f, saved.at, slices.Clone(saved.frame), missed)
 				return sub, at, b, s.closeOn(ctx, sub, err)
 			}
 		}
-	} else if sub, missed, ok := f.resume(after); ok {
-		at, b, err := s.frames(position{id: after}, nil, missed)
-		return sub, at, b, s.closeOn(ctx, sub, err)
+	default:
+		if sub, missed, ok := f.resume(after); ok {
+			f.listen(sub)
+			at, b, err := s.frames(&f, position{id: after}, nil, missed)
+			return sub, at, b, s.closeOn(ctx, sub, err)
+		}
 	}
 	sub, id, seq, data, err := f.begin()
 	if err != nil {
 		return nil, position{}, nil, s.told(ctx, err)
 	}
+	f.listen(sub)
 	at := position{id, seq}
-	b, err := s.frame(id, snapshotEvent, now, f.room, seq, data)
-	if err == nil {
-		s.streams.save(f.life, snapshotFrame{at, b, now}, now)
+	parts := []any{data}
+	if whole, ok := data.(RoomSnapshot); ok && f.small {
+		parts = whole.parts()
 	}
-	return sub, at, b, s.closeOn(ctx, sub, err)
+	var b []byte
+	for _, part := range parts {
+		frame, err := s.frame(id, snapshotEvent, now, f.room, seq, part)
+		if err != nil {
+			return nil, at, nil, s.closeOn(ctx, sub, err)
+		}
+		b = append(b, frame...)
+	}
+	s.streams.save(f.key(), snapshotFrame{at, b, now}, now)
+	return sub, at, b, nil
 }
 
 // closeOn closes a subscription that an error makes useless.
@@ -373,9 +424,14 @@ func (s *Server) closeOn(ctx context.Context, sub *mixer.Subscription, err error
 	return s.told(ctx, err)
 }
 
-// frames appends those of events, and says where they lead.
-func (s *Server) frames(at position, b []byte, events []*mixer.Event) (position, []byte, error) {
+// frames appends those of events, and says where they lead. Of pictures that
+// somebody else watches a participant's own stream does not tell.
+func (s *Server) frames(of *feed, at position, b []byte, events []*mixer.Event) (position, []byte, error) {
 	for _, e := range events {
+		if of.participant != nil && e.Type == mixer.EventLayoutChanged {
+			at = position{e.ID, e.Seq}
+			continue
+		}
 		f, err := s.frameOf(e)
 		if err != nil {
 			return at, b, err

@@ -664,6 +664,7 @@ func TestEventGolden(t *testing.T) {
 		mixer.EventLayoutChanged:    mixer.LayoutChange{Group: "team", LayoutInfo: canvas},
 		mixer.EventSpeakerChanged:   mixer.SpeakerChange{Participant: "p_7Q"},
 		mixer.EventOverload:         mixer.OverloadChange{Level: mixer.LevelBaseLayer, Reason: mixer.StrainSound},
+		mixer.EventChat:             mixer.Chat{From: "p_7Q", Name: "Ann", Text: "안녕 <b>\"", To: "p_8R"},
 		mixer.EventRecordingStarted: rec, mixer.EventRecordingPaused: rec, mixer.EventRecordingResumed: rec,
 		mixer.EventRecordingStopped: rec, mixer.EventRecordingFailed: rec,
 	}
@@ -686,6 +687,7 @@ func TestEventGolden(t *testing.T) {
 		{reconnectEvent, Reconnect{draining.code, draining.retryAfter}},
 		{uplinkEvent, uplinkOf(codec.Camera, codec.UplinkTarget{Width: 426, Height: 240, FPS: 30, BitrateBps: 437_500})},
 		{uplinkEvent, uplinkOf(codec.Screen, codec.UplinkTarget{FPS: 15, Paused: true})},
+		{errorEvent, invalid("", Fault{Pointer: "#/data/text", Detail: "0 characters"})},
 	} {
 		b, err := f.frame(20, own.typ, at, "standup", 3, own.data)
 		must(t, err)

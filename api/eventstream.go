@@ -42,7 +42,7 @@ type streams struct {
 	frames [1024]atomic.Pointer[sharedFrame]
 
 	// Streams that ended because the client did not read: its queue was full,
-	// or a write took too long.
+	// or a write took too long. On data channels they begin anew.
 	overflowed, stalled atomic.Uint64
 	refused             atomic.Uint64 // by the limits
 
@@ -157,7 +157,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, f feed) error {
 	}
 	defer sub.Close()
 	streamHeader(w)
-	s.send(w, r, f, sub, at, append([]byte(retryStream), first...))
+	s.tellClient(&listener{
+		out:  &writer{w: w, rc: http.NewResponseController(w), within: s.streams.write, stalled: &s.streams.stalled},
+		gone: r.Context().Done(), request: scopeOf(r.Context()).id,
+	}, &f, sub, at, append([]byte(retryStream), first...))
 	return nil
 }
 
@@ -169,55 +172,97 @@ func streamHeader(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// send is the life of a stream whose header was written.
-func (s *Server) send(w http.ResponseWriter, r *http.Request, f feed, sub *mixer.Subscription, at position, first []byte) {
-	out := writer{w: w, rc: http.NewResponseController(w), within: s.streams.write, stalled: &s.streams.stalled}
-	if !out.put(first) {
-		return
+// listener is who is told of events, whatever carries them.
+type listener struct {
+	out outlet
+	// gone is closed when nobody is there any more.
+	gone <-chan struct{}
+	// said gives what the client says, and hear answers that with frames of
+	// events, and says whether to go on; nil for clients that cannot speak.
+	said <-chan []byte
+	hear func(message []byte, at position) (answer []byte, more bool, err error)
+	// request is for the log.
+	request string
+}
+
+// outlet carries frames of events to a client.
+type outlet interface {
+	// put reports whether the client took them in time.
+	put(frames []byte) bool
+	// beat sends what shows whether the client is there.
+	beat() bool
+}
+
+// why a client is not told any more.
+type ending uint8
+
+const (
+	ended    ending = iota // there will be nothing more to tell
+	departed               // the client has gone, or takes nothing
+	behind                 // its queue was full; a new subscription is in order
+)
+
+// tellClient tells a client of what happens until there is an end of it.
+func (s *Server) tellClient(c *listener, f *feed, sub *mixer.Subscription, at position, first []byte) ending {
+	if !c.out.put(first) {
+		return departed
 	}
 	beat := time.NewTicker(s.streams.beat)
 	defer beat.Stop()
-	uplink := uplinkFeed{participant: f.participant}
-	if uplink.participant != nil {
-		defer uplink.participant.FollowUplink()()
+	own := ownFeed{participant: f.participant}
+	if own.participant != nil {
+		defer own.participant.FollowUplink()()
 	}
-	batch, err := s.tell(&uplink, &f, at, nil)
-	if err == nil && len(batch) > 0 && !out.put(batch) {
-		return
+	batch, err := s.tellOwn(&own, f, at, nil)
+	if err == nil && len(batch) > 0 && !c.out.put(batch) {
+		return departed
 	}
 	for more := true; err == nil; {
 		batch = nil
 		select {
-		case <-r.Context().Done():
-			return
+		case <-c.gone:
+			return departed
 		case <-beat.C:
-			batch = []byte(": \n\n")
+			if !c.out.beat() {
+				return departed
+			}
 		case e, ok := <-sub.Events():
-			batch, at, more, err = s.batch(e, ok, sub, at)
-		case <-uplink.changed():
-			batch, err = s.tell(&uplink, &f, at, nil)
+			batch, at, more, err = s.batch(f, e, ok, sub, at)
+		case <-own.asked():
+			batch, err = s.tellOwn(&own, f, at, nil)
+		case <-own.arranged():
+			batch, err = s.tellOwn(&own, f, at, nil)
+		case message := <-c.said:
+			batch, more, err = c.hear(message, at)
 		case <-s.streams.drained:
-			if batch, at, _, err = s.batch(nil, true, sub, at); err == nil {
+			if batch, at, _, err = s.batch(f, nil, true, sub, at); err == nil {
 				var last []byte
 				last, err = s.frame(at.id, reconnectEvent, time.Now(), f.room, f.seq(at), Reconnect{draining.code, draining.retryAfter})
 				batch = append(batch, last...)
 			}
 			more = false
 		case <-f.ended:
-			batch, at, _, err = s.batch(nil, true, sub, at)
+			batch, at, _, err = s.batch(f, nil, true, sub, at)
 			more = false
 		}
-		if err == nil && (!out.put(batch) || !more) {
-			return
+		switch {
+		case err != nil:
+		case len(batch) > 0 && !c.out.put(batch):
+			return departed
+		case !more && errors.Is(sub.Err(), mixer.ErrSlow):
+			return behind
+		case !more:
+			return ended
 		}
 	}
 	// A document of ours cannot be written as JSON: a bug.
-	s.log.Error("an event cannot be written", "request", scopeOf(r.Context()).id, "error", err)
+	s.log.Error("an event cannot be written", "request", c.request, "error", err)
+	return ended
 }
 
 // batch collects the frames of e, which may be nil, and of what is queued after
 // it. more is false when there will be nothing after that.
-func (s *Server) batch(e *mixer.Event, ok bool, sub *mixer.Subscription, at position) (b []byte, _ position, more bool, err error) {
+func (s *Server) batch(f *feed, e *mixer.Event, ok bool, sub *mixer.Subscription, at position) (b []byte, _ position, more bool, err error) {
 	for {
 		if !ok {
 			if errors.Is(sub.Err(), mixer.ErrSlow) {
@@ -226,7 +271,7 @@ func (s *Server) batch(e *mixer.Event, ok bool, sub *mixer.Subscription, at posi
 			return b, at, false, nil
 		}
 		if e != nil {
-			if at, b, err = s.frames(at, b, []*mixer.Event{e}); err != nil {
+			if at, b, err = s.frames(f, at, b, []*mixer.Event{e}); err != nil {
 				return b, at, false, err
 			}
 		}
@@ -249,6 +294,9 @@ type writer struct {
 	within  time.Duration
 	stalled *atomic.Uint64
 }
+
+// beat is a comment, which clients pass over.
+func (o *writer) beat() bool { return o.put([]byte(": \n\n")) }
 
 // put reports whether the client took it in time.
 func (o *writer) put(b []byte) bool {

@@ -109,6 +109,8 @@ var (
 	tooMany         = kind{code: "too-many-joins", status: 429, title: "Too many joins from one address", retryAfter: 1}
 	tooManyStreams  = kind{code: "too-many-streams", status: 429, title: "Too many streams to one address", retryAfter: 10}
 	tooManyViewers  = kind{code: "too-many-viewers", status: 429, title: "Too many live streams of one room", retryAfter: 10}
+	tooManyChats    = kind{code: "too-many-messages", status: 429, title: "Too many messages of one participant", retryAfter: 1}
+	notListening    = kind{code: "not-listening", status: 409, title: "Whom a message is for follows no events"}
 	tooManyLayouts  = kind{code: "too-many-layouts", status: 429, title: "Too many changes of one layout", retryAfter: 2}
 	draining        = kind{code: "draining", status: 503, title: "The server is shutting down", retryAfter: 5}
 	overloaded      = kind{code: "overloaded", status: 503, title: "The server has no room for more", retryAfter: 10}
@@ -146,6 +148,7 @@ var byReason = []struct {
 	{mixer.ErrNoInput, noInput},
 	{mixer.ErrNoCanvas, noLayout},
 	{mixer.ErrNoGroup, noGroup},
+	{mixer.ErrNotListening, notListening},
 	{mixer.ErrAlreadyRunning, recordingActive},
 	{mixer.ErrDraining, draining},
 	{mixer.ErrTooManyRooms, overloaded},
@@ -159,7 +162,7 @@ var byReason = []struct {
 func kinds() []kind {
 	all := []kind{badJSON, badRequest, badSDP, noUsableCodec, locked, foreignPage, full, roomEmpty, roomExists,
 		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noSession, noRoute, noMethod,
-		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, draining, overloaded, kicked, roomClosed, drained, vanished}
+		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, tooManyChats, notListening, draining, overloaded, kicked, roomClosed, drained, vanished}
 	for _, k := range byKind {
 		if k.code != overloaded.code {
 			all = append(all, k)

@@ -142,6 +142,7 @@ type Server struct {
 	live       *liveStreams
 	metrics    *metrics
 	pages      http.Handler
+	origins    []string // of pages that may use the API besides our own
 	draining   atomic.Bool
 	// limitLayouts refuses who changes one layout too often.
 	limitLayouts func(http.Handler) http.Handler
@@ -162,9 +163,10 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		log: cfg.Log, rooms: cfg.Rooms, check: cfg.Engine.CheckOffer, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
-		authorizer: cfg.Authorizer, pages: cfg.Pages, ice: cfg.ICEServers,
+		authorizer: cfg.Authorizer, pages: cfg.Pages, ice: cfg.ICEServers, origins: cfg.Origins,
 	}
 	s.sessions = newSessions(cfg.MaxHalfOpen, &s.draining)
+	s.sessions.serve = s.serveChannel
 	var err error
 	s.streams = newStreams(cfg.MaxStreams, cfg.MaxStreamsPerAddress)
 	s.live = newLiveStreams(cfg.MaxLive, cfg.MaxLivePerRoom)
@@ -256,6 +258,7 @@ func (s *Server) routes(cfg Config) {
 	s.inputRoutes()
 	s.recordingRoutes()
 	s.eventRoutes()
+	s.chatRoutes()
 	s.documentRoutes()
 }
 

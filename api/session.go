@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-chi/chi/v5"
+	"golang.org/x/time/rate"
 
 	"mixdown/codec"
 	"mixdown/mixer"
@@ -44,6 +45,8 @@ type session struct {
 	// reason is why the server ends it; nil while it does not.
 	reason atomic.Pointer[kind]
 	done   chan struct{} // closed when it has ended
+	chats  *rate.Limiter // of what its client writes to others
+	serve  func(*session, messageChannel)
 
 	// Guarded by registry.mu.
 	key   secretKey
@@ -78,6 +81,8 @@ type sessions struct {
 	// maxHalfOpen is per address; negative is no limit.
 	maxHalfOpen int
 	draining    *atomic.Bool
+	// serve speaks with a session's client over its data channel.
+	serve func(*session, messageChannel)
 
 	mu struct {
 		sync.Mutex
@@ -122,7 +127,8 @@ func (s *sessions) release(address string) {
 // add makes a session for a participant whose address was reserved. It cannot
 // be found before publish.
 func (s *sessions) add(p *mixer.Participant, room mixer.RoomID, address string) *session {
-	x := &session{Participant: p, registry: s, room: room, address: address, done: make(chan struct{})}
+	x := &session{Participant: p, registry: s, room: room, address: address, done: make(chan struct{}),
+		chats: rate.NewLimiter(chatsPerSecond, chatBurst), serve: s.serve}
 	x.halfOpen.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -39,6 +39,7 @@ var missing = map[string]string{
 	"GET /v1/rooms/{room}/live.ogg":                    "no-such-room",
 	"GET /v1/rooms/{room}/snapshot.jpg":                "no-such-room",
 	"GET /v1/sessions/{secret}/events":                 "no-such-session",
+	"POST /v1/sessions/{secret}/chat":                  "no-such-session",
 	"GET /v1/sessions/{secret}":                        "no-such-session",
 	"DELETE /v1/sessions/{secret}":                     "no-such-session",
 }

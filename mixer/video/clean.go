@@ -29,6 +29,14 @@ func CleanName(s string) string {
 	if len(s) > maxNameBytes {
 		s = s[:maxNameBytes] // a rune cut in two is dropped below
 	}
+	return clean(s, MaxNameGraphemes)
+}
+
+// CleanText does the same to what somebody has written to others, and keeps all
+// of its graphemes. Its length is the caller's to bound.
+func CleanText(s string) string { return clean(s, len(s)) }
+
+func clean(s string, graphemes int) string {
 	var b strings.Builder
 	b.Grow(len(s))
 	space := false
@@ -47,7 +55,7 @@ func CleanName(s string) string {
 		b.WriteRune(r)
 	}
 	// What was taken out may have brought together what composes.
-	return norm.NFC.String(limitGraphemes(norm.NFC.String(b.String())))
+	return norm.NFC.String(limitGraphemes(norm.NFC.String(b.String()), graphemes))
 }
 
 // showable reports whether a rune may stand in a name. Of the format characters
@@ -64,10 +72,10 @@ func showable(r rune) bool {
 }
 
 // limitGraphemes keeps the first graphemes and of each the first marks.
-func limitGraphemes(s string) string {
+func limitGraphemes(s string, most int) string {
 	var b strings.Builder
 	state := -1
-	for n := 0; len(s) > 0 && n < MaxNameGraphemes; n++ {
+	for n := 0; len(s) > 0 && n < most; n++ {
 		var cluster string
 		cluster, s, _, state = uniseg.FirstGraphemeClusterInString(s, state)
 		marks, runes := 0, 0
