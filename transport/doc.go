@@ -71,6 +71,18 @@
 // will be used; pion's answer to that is fitted back to the client's lines. Of a
 // picture that is offered in several sizes (simulcast, RFC 8853) one is answered.
 //
+// # The way around
+//
+// A client that reaches no media socket, since a firewall lets only TCP or TLS
+// out, asks a [TURN] server to relay:
+//
+//	client -> TCP or TLS -> turnStream (cut into messages, looked at) -> pion's
+//	server -> turnRelay: a loopback socket -> media socket, as if from a client
+//
+// and back. Only media sockets can be reached: pion asks for each address, the relay
+// looks at each packet. What is too much is dropped at the relay, in both directions, and
+// counted. [TURNSecret] makes the credentials; nothing is remembered of them.
+//
 // # The life of a peer
 //
 //	Accept -> (ICE, DTLS) -> Feedback{LinkUp} -> ... -> PeerClosed(why)

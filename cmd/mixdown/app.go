@@ -42,6 +42,8 @@ type Config struct {
 	// FullICE and PublicAddresses are transport.Config's.
 	FullICE         bool
 	PublicAddresses []netip.Addr
+	// TURN says how clients that do not reach Media are helped.
+	TURN turnFlags
 	// Data is the directory for recordings, made when missing.
 	Data string
 	// MediaDir is the directory whose files may be played into rooms; "" is none.
@@ -87,6 +89,7 @@ type App struct {
 	store  *record.Store
 	media  *os.Root // nil: no files are played
 	engine *transport.Engine
+	turn   *transport.TURN // nil: none
 	rooms  *mixer.Manager
 	server *api.Server
 	flight *flightRecorder // nil: off
@@ -142,6 +145,10 @@ func NewApp(cfg Config) (app *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("media sockets: %w", err)
 	}
+	var iceServers func(host, name string) []api.ICEServer
+	if a.turn, iceServers, err = newTURN(cfg.TURN, a.engine, a.log); err != nil {
+		return nil, err
+	}
 	if a.labels, err = video.NewLabeller(video.LabellerConfig{Log: a.log}); err != nil {
 		return nil, err
 	}
@@ -167,7 +174,7 @@ func NewApp(cfg Config) (app *App, err error) {
 	}
 	a.server, err = api.New(api.Config{
 		Log: a.log, Rooms: a.rooms, Engine: a.engine, Recordings: a.store, Origins: cfg.Origins,
-		Pages: web.Handler(), Metrics: a.registry, Version: Version(),
+		ICEServers: iceServers, Pages: web.Handler(), Metrics: a.registry, Version: Version(),
 	})
 	if err != nil {
 		return nil, err
@@ -227,6 +234,7 @@ func (a *App) Run(ctx context.Context) error {
 	pool := startPart(failed, "worker pool", a.pool.Run)
 	labels := startPart(failed, "labels", a.labels.Run)
 	engine := startPart(failed, "media engine", a.engine.Run)
+	turn := startPart(failed, "TURN server", a.runTURN)
 	rooms := startPart(failed, "rooms", a.rooms.Run)
 	flight := startPart(failed, "flight recorder", a.runFlightRecorder)
 	web := startPart(failed, "http", a.serveHTTP)
@@ -239,7 +247,7 @@ func (a *App) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	// HTTP before media: a client that polls its session learns why it ended.
-	return errors.Join(err, a.drain(rooms, web, engine, labels, pool, flight))
+	return errors.Join(err, a.drain(rooms, web, engine, turn, labels, pool, flight))
 }
 
 // errDrainTimeout says that the end took longer than it may.
@@ -267,6 +275,17 @@ func (a *App) drain(parts ...*part) error {
 	case <-deadline.C:
 		return errDrainTimeout
 	}
+}
+
+// runTURN is the life of the TURN server, when there is one. It ends after the
+// engine, whose goodbyes it relays.
+func (a *App) runTURN(ctx context.Context) error {
+	if a.turn == nil {
+		<-ctx.Done()
+		return nil
+	}
+	a.log.Info("relaying", "turn", a.turn.Addrs())
+	return a.turn.Run(ctx)
 }
 
 // runFlightRecorder is the life of the flight recorder, when there is one. That
@@ -343,6 +362,9 @@ func (a *App) release() error {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
+	}
+	if a.turn != nil {
+		errs = append(errs, a.turn.Close())
 	}
 	if a.engine != nil {
 		errs = append(errs, a.engine.Close())

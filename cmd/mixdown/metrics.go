@@ -21,7 +21,7 @@ func (a *App) registerMetrics() error {
 		Help: "Always 1; the labels are the versions of the program and its codec libraries.",
 	}, []string{"version", "go", "libvpx", "libopus"})
 	info.WithLabelValues(Version(), runtime.Version(), vp8.Version(), opus.Version()).Set(1)
-	for _, c := range []prometheus.Collector{
+	collected := []prometheus.Collector{
 		// How long goroutines wait for a processor is what makes ticks late, and
 		// collections are what stops all of them.
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC)),
@@ -34,7 +34,11 @@ func (a *App) registerMetrics() error {
 		transportCollector{a.engine},
 		queueCollector{a},
 		recorderCollector{a.flight},
-	} {
+	}
+	if a.turn != nil {
+		collected = append(collected, turnCollector{a.turn})
+	}
+	for _, c := range collected {
 		if err := a.registry.Register(c); err != nil {
 			return fmt.Errorf("metrics: %w", err)
 		}

@@ -15,6 +15,7 @@ type drops struct {
 	labels    video.LabelStats
 	recorders record.Stats
 	transport transport.Stats
+	turn      transport.TURNStats
 	events    mixer.EventStats
 	refused   uint64 // by the worker pool
 }
@@ -32,9 +33,10 @@ var queues = []struct {
 	{"peer_requests", func(d *drops) uint64 { // requests to and of clients
 		return d.transport.RequestsDeferred + d.transport.RequestsCut
 	}},
-	{"playout_inbox", func(d *drops) uint64 { return d.rooms.Sound.Overflowed }}, // packets
-	{"playout_delay", func(d *drops) uint64 { return d.rooms.Sound.Skipped }},    // packets
-	{"source", func(d *drops) uint64 { return d.rooms.Sources.Overflow }},        // coded pictures
+	{"playout_inbox", func(d *drops) uint64 { return d.rooms.Sound.Overflowed }},             // packets
+	{"playout_delay", func(d *drops) uint64 { return d.rooms.Sound.Skipped }},                // packets
+	{"source", func(d *drops) uint64 { return d.rooms.Sources.Overflow }},                    // coded pictures
+	{"turn", func(d *drops) uint64 { return d.turn.SocketDropped + d.turn.Refused["rate"] }}, // datagrams, both ways
 	// Through the mixer.
 	{"source_due", func(d *drops) uint64 { return d.rooms.Sources.Superseded }}, // pictures
 	{"canvas", func(d *drops) uint64 { return d.rooms.ComposeSkipped }},         // ticks
@@ -81,6 +83,9 @@ func (c queueCollector) Collect(ch chan<- prometheus.Metric) {
 	d := drops{
 		rooms: a.rooms.Stats(), labels: a.labels.Stats(), recorders: a.store.Stats(),
 		transport: a.engine.Stats(), events: a.rooms.EventStats(), refused: a.pool.Stats().Refused,
+	}
+	if a.turn != nil {
+		d.turn = a.turn.Stats()
 	}
 	for _, q := range queues {
 		ch <- prometheus.MustNewConstMetric(queueDropped, prometheus.CounterValue, float64(q.read(&d)), q.name)

@@ -37,6 +37,8 @@ type serveCmd struct {
 	Log      string        `enum:"text,json" default:"text" help:"Form of the log on stderr: text or json."`
 	LogLevel string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 
+	TURN turnFlags `embed:""`
+
 	FlightRecorder    bool          `help:"Keep the last seconds of the runtime's trace, for /debug/flightrecorder, and write them to a file when sound is late. Costs up to 5% more processor time."`
 	LateAfter         time.Duration `default:"40ms" help:"How late an audio tick must be for that (${default})."`
 	TraceDir          string        `type:"path" placeholder:"DIR" help:"Where these files go, the last ten of them (traces in --data)."`
@@ -83,6 +85,9 @@ func (c *serveCmd) Validate() error {
 		if _, _, err := net.SplitHostPort(m); err != nil {
 			return fmt.Errorf("--media-tcp %q: want HOST:PORT, as :8189, or off alone", m)
 		}
+	}
+	if err := c.TURN.validate(); err != nil {
+		return err
 	}
 	if c.Drain <= 0 || c.Drain > 10*time.Minute {
 		return fmt.Errorf("--drain %v: want more than 0 and at most 10m", c.Drain)
@@ -161,6 +166,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		OpenH264: c.OpenH264, TrustOpenH264: c.Trusted,
 		Origins: c.Origin, Workers: workers, Cores: budget, Log: log,
 		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
+		TURN: c.TURN,
 	})
 	if err != nil {
 		return err
