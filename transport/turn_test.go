@@ -181,6 +181,11 @@ func TestTURNMedia(t *testing.T) {
 // turnClient is pion's, over UDP, or over TCP.
 func turnClient(t testing.TB, s *TURN, transport, username, password string) *turn.Client {
 	t.Helper()
+	return turnClientOf(t, s, transport, turn.ClientConfig{Username: username, Password: password})
+}
+
+func turnClientOf(t testing.TB, s *TURN, transport string, cfg turn.ClientConfig) *turn.Client {
+	t.Helper()
 	var conn net.PacketConn
 	if transport == "udp" {
 		udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -196,10 +201,9 @@ func turnClient(t testing.TB, s *TURN, transport, username, password string) *tu
 		conn = turn.NewSTUNConn(tcp)
 	}
 	addr := s.addr("turn", transport)
-	c, err := turn.NewClient(&turn.ClientConfig{
-		TURNServerAddr: addr, STUNServerAddr: addr, Conn: conn, Username: username, Password: password,
-		LoggerFactory: pionLog{discardLog}, RTO: 100 * time.Millisecond,
-	})
+	cfg.TURNServerAddr, cfg.STUNServerAddr, cfg.Conn = addr, addr, conn
+	cfg.LoggerFactory, cfg.RTO = pionLog{discardLog}, 100*time.Millisecond
+	c, err := turn.NewClient(&cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,9 +312,69 @@ func TestTURNReachesOnlyMedia(t *testing.T) {
 	}
 }
 
+// TestTURNReachesEveryAddress: relays are on loopback, media sockets on all
+// addresses of the machine.
+func TestTURNReachesEveryAddress(t *testing.T) {
+	addrs, err := machineAddrs(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range addrs {
+		t.Run(addr.String(), func(t *testing.T) {
+			media, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
+			if err != nil && addr.Is6() {
+				t.Logf("listed, but of no use: %v", err) // see listenAll
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer media.Close()
+			at := media.LocalAddr().(*net.UDPAddr).AddrPort()
+			s := startTURN(t, TURNConfig{}, func(s *TURN) { s.targets.add(at, at) })
+			username, password := s.Credential("p_1")
+			family := turn.RequestedAddressFamilyIPv4
+			if addr.Is6() {
+				family = turn.RequestedAddressFamilyIPv6
+			}
+			relay := allocate(t, turnClientOf(t, s, "tcp", turn.ClientConfig{Username: username, Password: password, RequestedAddressFamily: family}))
+			if _, err := relay.WriteTo([]byte("hello"), net.UDPAddrFromAddrPort(at)); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 100)
+			_ = media.SetReadDeadline(time.Now().Add(patience))
+			n, from, err := media.ReadFromUDPAddrPort(buf)
+			if err != nil || string(buf[:n]) != "hello" {
+				t.Fatalf("media got %q, %v", buf[:n], err)
+			}
+			if _, err := media.WriteToUDPAddrPort([]byte("welcome"), from); err != nil {
+				t.Fatal(err)
+			}
+			_ = relay.SetReadDeadline(time.Now().Add(patience))
+			if n, _, err := relay.ReadFrom(buf); err != nil || string(buf[:n]) != "welcome" {
+				t.Errorf("the client got %q, %v", buf[:n], err)
+			}
+		})
+	}
+}
+
 // TestTURNPublicAddress: clients know the media socket by an address that this
 // machine does not have.
 func TestTURNPublicAddress(t *testing.T) {
+	e, err := New(Config{UDP: []string{"127.0.0.1:0"}, PublicAddresses: []netip.Addr{netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8::9")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	own := e.Addrs()[0]
+	targets := newTURNTargets(e)
+	if at, ok := targets.socket(netip.AddrPortFrom(netip.MustParseAddr("203.0.113.9"), own.Port())); !ok || at != own {
+		t.Errorf("the public address leads to %v, %v: want %v", at, ok, own)
+	}
+	if targets.has(netip.MustParseAddr("2001:db8::9")) {
+		t.Error("there is a media socket behind an address of another family")
+	}
+
 	public := netip.MustParseAddrPort("203.0.113.7:8189")
 	media, _, change := withFakeMedia(t, public)
 	s := startTURN(t, TURNConfig{}, change)

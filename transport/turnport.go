@@ -144,7 +144,9 @@ func (p *turnPort) admitStream(conn net.Conn, cfg *tls.Config) *turnStream {
 		p.turn.streams.give(s.client.Addr(), "")
 		return nil
 	}
-	boundUnsent(conn)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		limitUnsent(tcp) // what waits longer waits where it is dropped and counted
+	}
 	if cfg != nil {
 		encrypted := tls.Server(conn, cfg)
 		s.Conn, s.handshake = encrypted, encrypted.HandshakeContext

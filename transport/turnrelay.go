@@ -179,6 +179,14 @@ func newTURNTargets(e *Engine) *turnTargets {
 	for _, socket := range e.Addrs() {
 		t.add(socket, socket)
 	}
+	for _, public := range e.cfg.PublicAddresses { // see arrangeCandidates
+		for _, socket := range e.Addrs() {
+			told := netip.AddrPortFrom(public.Unmap(), socket.Port())
+			if _, known := t.sockets[told]; !known && told.Addr().Is4() == socket.Addr().Unmap().Is4() {
+				t.add(told, socket)
+			}
+		}
+	}
 	return t
 }
 

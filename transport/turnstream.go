@@ -22,7 +22,7 @@ const (
 // turnStream is a client's TCP or TLS connection. pion reads whole and valid
 // messages from it, one at a time, whatever comes over it.
 //
-// Queue: what waits to be sent is what the kernel holds, which unsentBytes
+// Queue: what waits to be sent is what the kernel holds, which limitUnsent
 // bounds; writes wait for room, and packets in front of the relay, see turnRelay.
 type turnStream struct {
 	net.Conn  // encrypted, if it is TLS
