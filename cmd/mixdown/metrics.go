@@ -29,6 +29,7 @@ func (a *App) registerMetrics() error {
 		info,
 		poolCollector{a.pool},
 		roomsCollector{a.rooms},
+		liveCollector{a.rooms},
 		&costCollector{rooms: a.rooms},
 		governorCollector{a.rooms.Governor()},
 		transportCollector{a.engine},
