@@ -89,8 +89,10 @@
 //
 // A client that says goodbye (DTLS close_notify) is gone at once. Without
 // anything from it Feedback says LinkLost after 3 s, and the peer closes after
-// 8 s with [ErrVanished]. One that never connects is given up after 15 s. Peers
-// share a few dispatchers and have no goroutine of ours (but about twenty of
+// 8 s with [ErrVanished]. A client that has changed networks says so
+// ([Peer.Restart]) and goes on where it was; of one whose address changes without
+// its knowledge ICE finds out (see follower). One that never connects is given up
+// after 15 s. Peers share a few dispatchers and have no goroutine of ours (but about twenty of
 // pion's) until their end, when one takes everything down; [Engine.Run]
 // returns when all are gone.
 package transport

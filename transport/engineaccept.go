@@ -101,6 +101,7 @@ func (e *Engine) connect(ctx context.Context, plan *offerPlan, offer Offer) (*Pe
 		dispatcher: e.dispatcher(), deadlineIndex: -1,
 		ending: make(chan struct{}), done: make(chan struct{}),
 		link: linkWatch{deadline: codec.Now() + e.cfg.ConnectTimeout},
+		ice:  peerICE{ufrag: plan.ufrag, pwd: plan.pwd, candidates: len(plan.candidates)},
 	}
 	api := webrtc.NewAPI(
 		webrtc.WithMediaEngine(e.media), // copied for each connection

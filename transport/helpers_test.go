@@ -181,6 +181,10 @@ type clientConfig struct {
 	dial  proxy.Dialer
 	// network that the client has; zero is UDP4
 	network webrtc.NetworkType
+	// roams says that each ICE session has a socket of its own
+	roams bool
+	// lite clients do not check, so the server must
+	lite bool
 }
 
 func newClient(t testing.TB, cfg clientConfig) *client {
@@ -194,7 +198,7 @@ func newClient(t testing.TB, cfg clientConfig) *client {
 	}
 	var s webrtc.SettingEngine
 	quiet := pionLog{discardLog}
-	if cfg.network == webrtc.NetworkTypeUDP4 || cfg.network == webrtc.NetworkTypeUDP6 {
+	if !cfg.roams && (cfg.network == webrtc.NetworkTypeUDP4 || cfg.network == webrtc.NetworkTypeUDP6) {
 		address := net.IPv4(127, 0, 0, 1)
 		if cfg.network == webrtc.NetworkTypeUDP6 {
 			address = net.IPv6loopback
@@ -226,6 +230,7 @@ func newClient(t testing.TB, cfg clientConfig) *client {
 		s.SetICEUDPMux(c.mux)
 	}
 	s.SetIncludeLoopbackCandidate(true)
+	s.SetLite(cfg.lite)
 	s.SetNetworkTypes([]webrtc.NetworkType{cfg.network})
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	if cfg.interceptors == nil {

@@ -32,6 +32,9 @@ type Peer struct {
 	rtcp rtcpState
 	data dataChannels
 
+	ice peerICE
+
+	restarts   atomic.Int32 // counts ICE restarts
 	dispatcher *dispatcher
 	accepted   atomic.Bool // Accept returns it: from now on it is served
 	poked      atomic.Bool // is in dispatcher.poked
@@ -275,6 +278,7 @@ func (p *Peer) serve(now time.Duration) (wait time.Duration, alive bool) {
 
 // finish takes everything down. The dispatcher has let go of the peer.
 func (p *Peer) finish() {
+	p.ice.end()
 	p.connected.Store(false)
 	p.out.close()
 	p.data.end()
@@ -292,30 +296,46 @@ func (p *Peer) finish() {
 
 // linkWatch is what the dispatcher remembers of the connection's state.
 type linkWatch struct {
-	deadline time.Duration // to connect by, or, when lost, to come back by
-	up, lost bool
+	// deadline to connect by; when the client moves, to have arrived by before
+	// it counts as lost; when it is lost, to come back by.
+	deadline         time.Duration
+	up, moving, lost bool
+	restarts         int32 // that were seen
 }
 
 // watch follows the state of the connection and returns how long until it
 // wants to look again. pion tells of changes in no particular order, so they
 // only poke and the state is read here.
 func (p *Peer) watch(l *linkWatch, now time.Duration) time.Duration {
+	if n := p.restarts.Load(); n != l.restarts {
+		l.restarts = n
+		if l.lost { // who has found another network gets time to use it
+			l.deadline = now + p.cfg.VanishAfter - p.cfg.LostAfter
+		}
+	}
 	switch state := p.pc.ConnectionState(); state {
 	case webrtc.PeerConnectionStateConnected:
 		if !l.up {
-			l.up = true
-			p.connected.Store(true)
 			p.log.Debug("connected")
+		}
+		if !l.up || l.moving {
+			p.connected.Store(true)
 			p.handler.Feedback(codec.Feedback{Link: codec.LinkUp, KeyframeWanted: p.out.videoSSRC != 0})
 		} else if l.lost {
 			p.handler.Feedback(codec.Feedback{Link: codec.LinkUp})
 		}
-		l.lost = false
+		l.up, l.moving, l.lost = true, false, false
 	case webrtc.PeerConnectionStateDisconnected:
-		if l.up && !l.lost {
-			l.lost = true
-			l.deadline = now + p.cfg.VanishAfter - p.cfg.LostAfter
-			p.handler.Feedback(codec.Feedback{Link: codec.LinkLost})
+		if l.up {
+			p.lose(l, now)
+		}
+	case webrtc.PeerConnectionStateConnecting:
+		if l.up && !l.moving { // an ICE restart: there is no path until it is done
+			l.moving = true
+			p.connected.Store(false)
+			if !l.lost {
+				l.deadline = now + p.cfg.LostAfter
+			}
 		}
 	case webrtc.PeerConnectionStateFailed:
 		if l.up {
@@ -326,17 +346,31 @@ func (p *Peer) watch(l *linkWatch, now time.Duration) time.Duration {
 	case webrtc.PeerConnectionStateClosed:
 		p.end(nil) // the client said goodbye
 	}
-	if l.up && !l.lost {
+	if l.up && !l.lost && !l.moving {
 		return time.Hour
 	}
 	if now >= l.deadline {
-		err := ErrVanished
-		if !l.up {
-			err = fmt.Errorf("%w within %v", ErrNeverConnected, p.cfg.ConnectTimeout)
+		switch {
+		case !l.up:
+			p.end(fmt.Errorf("%w within %v", ErrNeverConnected, p.cfg.ConnectTimeout))
+		case l.lost:
+			p.end(ErrVanished)
+		default:
+			p.lose(l, now)
 		}
-		p.end(err)
 	}
 	return l.deadline - now
+}
+
+// lose says that nothing has come from the client for a while, and how long it is
+// waited for yet.
+func (p *Peer) lose(l *linkWatch, now time.Duration) {
+	if l.lost {
+		return
+	}
+	l.lost = true
+	l.deadline = now + p.cfg.VanishAfter - p.cfg.LostAfter
+	p.handler.Feedback(codec.Feedback{Link: codec.LinkLost})
 }
 
 // errTooManyStreams ends a client that makes up streams: each costs memory in

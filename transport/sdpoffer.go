@@ -19,6 +19,8 @@ const (
 	maxMediaLines       = 32
 	maxRemoteCandidates = 16 // what a port scan by ICE may reach (security)
 	maxDeclaredSSRCs    = 8  // per m-line; simulcast with RTX declares 6
+
+	minUFrag, minPwd, maxCredential = 4, 22, 256 // RFC 8839 section 5.4
 )
 
 // mediaKind is what an m-line is for.
@@ -601,10 +603,10 @@ func (p *offerPlan) readTransport(desc *sdp.SessionDescription) error {
 		return ""
 	}
 	p.ufrag, p.pwd, p.fingerprint, p.setup = get("ice-ufrag"), get("ice-pwd"), get("fingerprint"), get("setup")
-	if n := len(p.ufrag); !isToken(p.ufrag, 256) || n < 4 {
+	if n := len(p.ufrag); !isToken(p.ufrag, maxCredential) || n < minUFrag {
 		return badSDP("a=ice-ufrag is %q: want 4..256 characters (RFC 8839)", clip(p.ufrag, 32))
 	}
-	if n := len(p.pwd); !isToken(p.pwd, 256) || n < 22 {
+	if n := len(p.pwd); !isToken(p.pwd, maxCredential) || n < minPwd {
 		return badSDP("a=ice-pwd is missing or short: want 22..256 characters (RFC 8839)")
 	}
 	algorithm, value, _ := strings.Cut(p.fingerprint, " ")
@@ -652,16 +654,22 @@ func isFingerprint(s string) bool {
 // that carries the bundle count.
 func (p *offerPlan) readCandidates(l *mediaLine) {
 	for _, a := range l.media.Attributes {
-		if a.Key != "candidate" || len(p.candidates) == maxRemoteCandidates {
-			continue
-		}
-		f := strings.Fields(a.Value)
-		if len(f) < 8 || f[1] != "1" || !strings.EqualFold(f[2], "udp") || strings.HasSuffix(f[4], ".local") {
-			continue
-		}
-		value := strings.Join(f, " ")
-		if _, err := ice.UnmarshalCandidate(value); err == nil {
-			p.candidates = append(p.candidates, value)
+		if a.Key == "candidate" && len(p.candidates) < maxRemoteCandidates {
+			if c, ok := usableCandidate(a.Value); ok {
+				p.candidates = append(p.candidates, c)
+			}
 		}
 	}
+}
+
+// usableCandidate reports whether we could send to a candidate, and returns it as
+// it goes to pion.
+func usableCandidate(value string) (string, bool) {
+	f := strings.Fields(value)
+	if len(f) < 8 || f[1] != "1" || !strings.EqualFold(f[2], "udp") || strings.HasSuffix(f[4], ".local") {
+		return "", false
+	}
+	value = strings.Join(f, " ")
+	_, err := ice.UnmarshalCandidate(value)
+	return value, err == nil
 }
