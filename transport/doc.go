@@ -77,7 +77,7 @@
 // out, asks a [TURN] server to relay:
 //
 //	client -> TCP or TLS -> turnStream (cut into messages, looked at) -> pion's
-//	server -> turnRelay: a loopback socket -> media socket, as if from a client
+//	server -> turnRelay: a socket of its own -> media socket, as if from a client
 //
 // and back. Only media sockets can be reached: pion asks for each address, the relay
 // looks at each packet. What is too much is dropped at the relay, in both directions, and

@@ -144,7 +144,7 @@ func TestTURNIdle(t *testing.T) {
 // TestTURNLatePeer: near its end an allocation takes no further address.
 func TestTURNLatePeer(t *testing.T) {
 	s := startTURN(t, TURNConfig{})
-	r, err := newTURNRelay(s.ports[0], netip.MustParseAddrPort("192.0.2.1:1"), "1:a", "a", false)
+	r, err := newTURNRelay(s.ports[0], netip.MustParseAddrPort("192.0.2.1:1"), "1:a", "a", netip.MustParseAddr("127.0.0.1"))
 	if err != nil {
 		t.Fatal(err)
 	}

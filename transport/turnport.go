@@ -255,9 +255,8 @@ func (a turnAllocator) AllocatePacketConn(cfg turn.AllocateListenerConfig) (net.
 	if err != nil || cfg.RequestedPort != 0 {
 		return nil, nil, errNoSuchRelay
 	}
-	v6 := cfg.Network == "udp6"
-	told := t.targets.relay(v6)
-	if !told.IsValid() {
+	at := t.targets.relay(cfg.Network == "udp6")
+	if !at.IsValid() {
 		t.counts.refuse(refusedFamily)
 		return nil, nil, fmt.Errorf("%w: media has no address for %s", errNoSuchRelay, cfg.Network)
 	}
@@ -269,7 +268,7 @@ func (a turnAllocator) AllocatePacketConn(cfg turn.AllocateListenerConfig) (net.
 		t.allocations.give(client.Addr(), name)
 		return nil, nil, net.ErrClosed
 	}
-	r, err := newTURNRelay(p, client, username, name, v6)
+	r, err := newTURNRelay(p, client, username, name, at)
 	if err != nil {
 		t.allocations.give(client.Addr(), name)
 		t.live.Done()
@@ -282,8 +281,7 @@ func (a turnAllocator) AllocatePacketConn(cfg turn.AllocateListenerConfig) (net.
 		s.inUse(true)
 	}
 	p.mu.Unlock()
-	port := r.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	return r, net.UDPAddrFromAddrPort(netip.AddrPortFrom(told, port)), nil
+	return r, net.UDPAddrFromAddrPort(addrPortOf(r.LocalAddr())), nil
 }
 
 // turnUDP is a port's UDP socket as pion sees it: what comes is a message that

@@ -14,9 +14,10 @@ import (
 // turnRelay is an allocation: the socket from which a client's packets go to the
 // media sockets, and from nowhere else to nowhere else.
 //
-// It is bound to loopback: whatever addresses the media sockets have, they are
-// of this machine. So other machines cannot reach it, and what comes
-// out of it cannot leave.
+// It has an address of the media sockets, and what it is told to be it is: bound
+// to loopback, which nobody else reaches, it made Chromium see a path that it
+// had not asked for, and other clients may refuse such an address. Its packets
+// stay on this machine all the same, and what comes from elsewhere is dropped.
 //
 // Queue: the socket's receive buffer, relayBytes. When the client's stream is
 // slower than what is sent to it, the kernel drops, and counts.
@@ -57,12 +58,8 @@ const (
 )
 
 // newTURNRelay makes one; the quota was taken.
-func newTURNRelay(p *turnPort, client netip.AddrPort, username, name string, v6 bool) (*turnRelay, error) {
-	network, host := "udp4", net.IPv4(127, 0, 0, 1)
-	if v6 {
-		network, host = "udp6", net.IPv6loopback
-	}
-	conn, err := net.ListenUDP(network, &net.UDPAddr{IP: host})
+func newTURNRelay(p *turnPort, client netip.AddrPort, username, name string, at netip.Addr) (*turnRelay, error) {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
 	if err != nil {
 		return nil, err
 	}
@@ -167,8 +164,8 @@ type turnTargets struct {
 	sockets map[netip.AddrPort]netip.AddrPort // key and value may be the same
 	own     map[netip.AddrPort]struct{}       // the values
 	addrs   map[netip.Addr]struct{}           // of the keys
-	// relay4 and relay6 are what is told as the address of relays: one of the
-	// media sockets', since a browser may not like loopback. Zero is none.
+	// relay4 and relay6 are the address of relays: that of the first media
+	// socket of the family, which is the most reachable. Zero is none.
 	relay4, relay6 netip.Addr
 }
 
@@ -190,18 +187,17 @@ func newTURNTargets(e *Engine) *turnTargets {
 	return t
 }
 
-// add makes a socket known by an address that clients are told; the first of
-// each family is the relays'.
+// add makes a socket known by an address that clients are told.
 func (t *turnTargets) add(told, socket netip.AddrPort) {
 	told = netip.AddrPortFrom(told.Addr().Unmap().WithZone(""), told.Port())
 	socket = netip.AddrPortFrom(socket.Addr().Unmap(), socket.Port())
 	t.sockets[told], t.own[socket], t.addrs[told.Addr()] = socket, struct{}{}, struct{}{}
 	relay := &t.relay4
-	if told.Addr().Is6() {
+	if socket.Addr().Is6() {
 		relay = &t.relay6
 	}
 	if !relay.IsValid() {
-		*relay = told.Addr()
+		*relay = socket.Addr()
 	}
 }
 
@@ -223,7 +219,7 @@ func (t *turnTargets) has(a netip.Addr) bool {
 	return ok
 }
 
-// relay is the address that relays are said to have; invalid when no media socket
+// relay is the address of relays; invalid when no media socket
 // could be reached over that family.
 func (t *turnTargets) relay(v6 bool) netip.Addr {
 	if v6 {
