@@ -30,10 +30,11 @@ import (
 // withH264 lets a server take H.264 as well, by a Debian library that was mended.
 func withH264(c *Config) { c.OpenH264, c.TrustOpenH264 = openH264Auto, true }
 
-// Colours, as U and V; luma is 110 in both.
+// Colours, as U and V.
 var red, blue = [2]byte{90, 220}, [2]byte{220, 110}
 
-// plain codes a plain picture n times, 30 a second, with a key frame each second.
+// plain codes n plain pictures, 30 a second, with a key frame each second. Each is
+// a little brighter than the one before: a canvas at rest would hardly be coded.
 func plain(t *testing.T, enc codec.VideoEncoder, w, h, n int, colour [2]byte) *clip.Clip {
 	t.Helper()
 	defer enc.Close()
@@ -41,13 +42,16 @@ func plain(t *testing.T, enc codec.VideoEncoder, w, h, n int, colour [2]byte) *c
 	if err != nil {
 		t.Fatal(err)
 	}
-	for plane, value := range map[*[]byte]byte{&picture.Y: 110, &picture.U: colour[0], &picture.V: colour[1]} {
-		for i := range *plane {
-			(*plane)[i] = value
+	paint := func(plane []byte, value byte) {
+		for i := range plane {
+			plane[i] = value
 		}
 	}
+	paint(picture.U, colour[0])
+	paint(picture.V, colour[1])
 	c := &clip.Clip{Width: w, Height: h}
 	for i := range n {
+		paint(picture.Y, byte(100+i%30))
 		f, err := enc.Encode(picture, time.Duration(i)*time.Second/30, i%30 == 0)
 		if err != nil {
 			t.Fatal(err)
