@@ -13,7 +13,7 @@ import (
 func TestBenchRoom(t *testing.T) {
 	t.Setenv(beMain, "1") // for the server it starts, which is this binary
 	code, out, errs := runMain(t, "bench", "room", "--participants", "3", "--talkers", "2", "--viewers", "1",
-		"--duration", "3s", "--warmup", "2s", "--latency", "4s",
+		"--duration", "3s", "--warmup", "2s", "--latency", "4s", "--uplink=off",
 		"--impair", "loss=5%,jitter=30ms", "--impair-count", "1", "--clips", clipsDir, "--json")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
