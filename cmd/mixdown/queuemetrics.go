@@ -50,6 +50,9 @@ var queues = []struct {
 	// And out.
 	{"peer_audio", func(d *drops) uint64 { return d.transport.AudioDropped }},                            // packets
 	{"peer_video", func(d *drops) uint64 { return d.transport.VideoDropped + d.transport.VideoFlushed }}, // pictures, the useless without a key frame included
+	{"data_channel", func(d *drops) uint64 { // messages that were too long, and times that a client took nothing
+		return d.transport.MessagesRefused + d.transport.ChannelsFull
+	}},
 	{"socket_send", func(d *drops) uint64 { return d.transport.Unsent }},                                 // datagrams
 	{"tcp_send", func(d *drops) uint64 { return d.transport.TCP.Unsent }},                                // packets
 	{"peer_repair", func(d *drops) uint64 { return d.transport.RepairsRefused }},                         // packets
@@ -117,6 +120,8 @@ var transportMetrics = []metric[transport.Stats]{
 	counter("nacks_sent_total", "Packets asked for again.", func(s *transport.Stats) uint64 { return s.NACKsSent }),
 	counter("nacks_received_total", "Packets that clients asked for again.", func(s *transport.Stats) uint64 { return s.NACKsReceived }),
 	counter("plis_sent_total", "Key frames asked of clients, for loss or for a source.", func(s *transport.Stats) uint64 { return s.PLIsSent }),
+	counter("messages_received_total", "Messages of clients on data channels.", func(s *transport.Stats) uint64 { return s.Messages }),
+	counter("messages_deferred_total", "Those of them that came faster than they may, and waited.", func(s *transport.Stats) uint64 { return s.MessagesDeferred }),
 	counter("plis_received_total", "Key frames that clients asked for (PLI and FIR).", func(s *transport.Stats) uint64 { return s.PLIsReceived }),
 }
 

@@ -1,10 +1,14 @@
 import * as devices from "./devices.js";
+import { Chat } from "./chat.js";
+import { Roster, wordsOf } from "./events.js";
+import { Overlay } from "./overlay.js";
 import { Session } from "./session.js";
 
 const $ = (id) => document.getElementById(id);
 const ui = Object.fromEntries(["lobby", "call", "join-form", "preview", "no-preview", "mic-level", "room", "name",
   "camera", "microphone", "device-note", "join", "room-name", "people", "rec", "link-state", "mix", "mute",
-  "camera-off", "screen", "layout", "hide-self", "record", "share", "leave", "message"].map((id) => [id, $(id)]));
+  "camera-off", "screen", "layout", "hide-self", "record", "share", "leave", "message",
+  "stage", "self", "mirror", "chat", "side", "roster", "chat-log", "chat-form", "chat-to", "chat-text"].map((id) => [id, $(id)]));
 
 const tracks = { audio: null, video: null };
 let level = { stop() {} };
@@ -12,11 +16,15 @@ let session = null;
 let room = "";
 let recording = "";
 let poll = 0;
+let roster = new Roster();
+const chat = new Chat(ui, write);
+const overlay = new Overlay(ui.self, ui.stage);
 // While this client is hidden from itself it has a picture of its own, arranged
 // like the room's; this is how the room's was when it was last asked for.
 let hiddenIn = null;
 
-// How often the page asks who is here and whether it is being recorded.
+// How often the page asks how the room is arranged while it shows a picture of
+// its own.
 const pollEvery = 2000;
 // A lost connection is made anew after these pauses, in milliseconds.
 const retryPauses = [500, 2000, 4000, 8000, 15000];
@@ -82,10 +90,50 @@ async function connect() {
     if (mine !== session) return;
     say(detail ? "The others hear themselves through your loudspeaker. Use headphones, or turn it down." : "");
   });
+  const known = roster = new Roster();
+  mine.addEventListener("event", ({ detail }) => mine === session && happened(detail, known));
   await mine.join(room, ui.name.value.trim(), tracks);
+  chat.become(mine.id);
   if (hiddenIn) await hideSelf(hiddenIn);
   ui.mix.srcObject = mine.stream;
   await ui.mix.play().catch(() => say("Press play: the browser starts no sound by itself."));
+}
+
+/** Takes one of the room's events in. */
+function happened(event, roster) {
+  roster.take(event);
+  ui.call.dataset.events = session.source; // for the curious and for tests
+  switch (event.type) {
+    case "chat": return chat.take(event, roster);
+    case "error": return say(wordsOf(event.data));
+    case "overload": case "uplink": return;
+    case "layout.changed":
+      overlay.arrange(event.data, session.id);
+      if (!hiddenIn) follow(event.data);
+      return;
+  }
+  if (event.type.startsWith("recording.") || event.type === "snapshot") showRecording(roster.recording);
+  const n = roster.people.size;
+  ui.people.textContent = n <= 1 ? "Only you are here" : `${n} people`;
+  ui.self.classList.toggle("speaking", roster.speaks(session.id));
+  chat.list(roster);
+}
+
+/** Sends a text; says whether it could be. */
+async function write(text, to) {
+  try {
+    await session.write(text, to);
+    return true;
+  } catch (error) {
+    say(error.message);
+    return false;
+  }
+}
+
+function showRecording(id) {
+  recording = id;
+  ui.rec.hidden = !id; // everybody sees that they are recorded
+  press(ui.record, Boolean(id), "Stop recording", "Record");
 }
 
 async function reconnect() {
@@ -120,6 +168,7 @@ async function join(event) {
   ui.join.disabled = true;
   room = ui.room.value.trim();
   localStorage.setItem("name", ui.name.value.trim());
+  chat.begin();
   try {
     await connect();
   } catch (error) {
@@ -138,7 +187,7 @@ async function join(event) {
   ui.call.hidden = false;
   press(ui.mute, tracks.audio ? !tracks.audio.enabled : true, "Unmute", "Mute");
   press(ui["camera-off"], tracks.video ? !tracks.video.enabled : true, "Start camera", "Stop camera");
-  look();
+  overlay.show(tracks.video);
 }
 
 function leave() {
@@ -148,6 +197,7 @@ function leave() {
   room = "";
   hiddenIn = null;
   press(ui["hide-self"], false, "Show me", "Hide me");
+  overlay.arrange(null, "");
   tracks.screen?.stop();
   ui.mix.srcObject = null;
   ui.call.hidden = true;
@@ -172,6 +222,7 @@ async function toggleTrack(kind, button, wordOn, wordOff) {
   }
   say("");
   press(button, !tracks[kind].enabled, wordOn, wordOff);
+  overlay.show(tracks.video);
 }
 
 async function toggleScreen() {
@@ -209,7 +260,7 @@ async function changeLayout(url, method, body) {
 
 async function pickLayout() {
   await changeLayout(`/v1/rooms/${encodeURIComponent(room)}/layout`, "PATCH", { mode: ui.layout.value });
-  look();
+  if (hiddenIn) look();
 }
 
 async function hideSelf(layout) {
@@ -219,7 +270,10 @@ async function hideSelf(layout) {
 }
 
 async function toggleSelf() {
-  if (!hiddenIn) return hideSelf({ mode: ui.layout.value });
+  if (!hiddenIn) {
+    await hideSelf({ mode: ui.layout.value });
+    return look();
+  }
   if (await changeLayout(`${session.participant}/layout`, "DELETE")) hiddenIn = null;
   press(ui["hide-self"], Boolean(hiddenIn), "Show me", "Hide me");
 }
@@ -230,22 +284,19 @@ async function follow(layout) {
   if (hiddenIn && JSON.stringify(hiddenIn) !== JSON.stringify(layout)) await hideSelf(layout);
 }
 
-/** Keeps the head count, the layout and the recording mark fresh. Everybody sees that they are recorded. */
+/**
+ * Keeps a picture of one's own arranged like the room's, which is not told of
+ * while that other one is watched.
+ */
 async function look() {
+  clearTimeout(poll);
+  if (!room || !hiddenIn) return;
   try {
     const response = await fetch(`/v1/rooms/${encodeURIComponent(room)}`);
-    if (response.ok) {
-      const { status, layout } = await response.json();
-      const n = status?.participants ?? 0;
-      ui.people.textContent = n === 1 ? "Only you are here" : `${n} people`;
-      recording = status?.recording || "";
-      ui.rec.hidden = !recording;
-      press(ui.record, Boolean(recording), "Stop recording", "Record");
-      await follow(layout);
-    }
+    if (response.ok) await follow((await response.json()).layout);
   } catch { /* the connection's own state says it better */ }
   clearTimeout(poll);
-  if (room) poll = setTimeout(look, pollEvery);
+  if (room && hiddenIn) poll = setTimeout(look, pollEvery);
 }
 
 async function toggleRecording() {
@@ -261,7 +312,6 @@ async function toggleRecording() {
   const body = await response.json().catch(() => ({}));
   if (!response.ok) say(`Recording: ${body.detail ?? response.statusText}`);
   else if (recording && body.media) offerDownload(body.media);
-  look();
 }
 
 function offerDownload(media) {
@@ -292,6 +342,10 @@ ui["camera-off"].addEventListener("click", () => toggleTrack("video", ui["camera
 ui.screen.addEventListener("click", toggleScreen);
 ui.layout.addEventListener("change", pickLayout);
 ui["hide-self"].addEventListener("click", toggleSelf);
+ui.mirror.addEventListener("click", () => {
+  overlay.wanted = !overlay.wanted;
+  ui.mirror.setAttribute("aria-pressed", String(overlay.wanted));
+});
 ui.record.addEventListener("click", toggleRecording);
 ui.share.addEventListener("click", share);
 ui.leave.addEventListener("click", leave);

@@ -1,7 +1,9 @@
 // One stay in a room: a PeerConnection, and the session resource behind it.
 // The client offers once; there is never a second offer. Its three m-lines are
-// fixed: sound, camera, screen. Devices come and go by replaceTrack.
+// fixed: sound, camera, screen. Devices come and go by replaceTrack. A data channel
+// beside them brings the room's events.
 
+import { Events } from "./events.js";
 import { Limiter, atFirst, encodingFor } from "./uplink.js";
 
 // Pictures change their size by themselves (a phone is turned, a shared window
@@ -35,8 +37,9 @@ export class Session extends EventTarget {
 
   /**
    * Joins. Dispatches "state" events whose detail is a
-   * RTCPeerConnectionState ("failed" is final), and "echo" events whose detail
-   * says whether the others hear themselves through this client's loudspeaker.
+   * RTCPeerConnectionState ("failed" is final), "echo" events whose detail
+   * says whether the others hear themselves through this client's loudspeaker, and
+   * "event" events, whose detail is one of the room's.
    * Throws an Error with the server's words and its HTTP status.
    */
   async join(room, name, { audio, video }) {
@@ -55,6 +58,7 @@ export class Session extends EventTarget {
       direction: "sendrecv", sendEncodings: [encodingFor(atFirst, video?.getSettings() ?? {})],
     });
     this.#screen = pc.addTransceiver("video", { direction: "sendonly" });
+    this.#events = new Events(Events.openChannel(pc));
     this.#limits.camera = new Limiter(this.#camera.sender, atFirst);
     this.#limits.screen = new Limiter(this.#screen.sender, {});
     try {
@@ -79,17 +83,26 @@ export class Session extends EventTarget {
   /** Follows what the server tells this participant; it reconnects by itself. */
   #listen() {
     this.#looks = setInterval(() => this.#look(), lookEvery);
-    const own = this.participant?.split("/").pop();
     let echo = false;
-    this.#events = new EventSource(`${this.#url}/events`);
-    this.#events.onmessage = ({ data }) => {
-      const event = JSON.parse(data);
+    this.#events.addEventListener("event", ({ detail: event }) => {
       if (event.type === "uplink") this.#limits[event.data.source]?.apply(event.data);
-      if (event.type !== "participant.updated" || event.data.id !== own || event.data.status.echo === echo) return;
-      echo = event.data.status.echo;
-      this.dispatchEvent(new CustomEvent("echo", { detail: echo }));
-    };
+      if (event.type === "participant.updated" && event.data.id === this.id && event.data.status.echo !== echo) {
+        echo = event.data.status.echo;
+        this.dispatchEvent(new CustomEvent("echo", { detail: echo }));
+      }
+      this.dispatchEvent(new CustomEvent("event", { detail: event }));
+    });
+    this.#events.begin(this.#url);
   }
+
+  /** The participant's id. */
+  get id() { return this.participant?.split("/").pop() ?? ""; }
+
+  /** Where events come from: "channel", "stream", or "" before the first. */
+  get source() { return this.#events?.source ?? ""; }
+
+  /** Writes to everybody, or to one participant; see Events.write. */
+  write(text, to) { return this.#events.write(text, to); }
 
   async #look() {
     const stats = [...(await this.#pc.getStats()).values()];
