@@ -53,10 +53,10 @@ var queues = []struct {
 	{"data_channel", func(d *drops) uint64 { // messages that were too long, and times that a client took nothing
 		return d.transport.MessagesRefused + d.transport.ChannelsFull
 	}},
-	{"socket_send", func(d *drops) uint64 { return d.transport.Unsent }},                                 // datagrams
-	{"tcp_send", func(d *drops) uint64 { return d.transport.TCP.Unsent }},                                // packets
-	{"peer_repair", func(d *drops) uint64 { return d.transport.RepairsRefused }},                         // packets
-	{"recorder_audio", func(d *drops) uint64 { return d.recorders.AudioDropped }},                        // packets
+	{"socket_send", func(d *drops) uint64 { return d.transport.Unsent }},          // datagrams
+	{"tcp_send", func(d *drops) uint64 { return d.transport.TCP.Unsent }},         // packets
+	{"peer_repair", func(d *drops) uint64 { return d.transport.RepairsRefused }},  // packets
+	{"recorder_audio", func(d *drops) uint64 { return d.recorders.AudioDropped }}, // packets
 	{"recorder_video", func(d *drops) uint64 { // pictures
 		return d.recorders.VideoDropped + d.recorders.VideoThinned
 	}},
