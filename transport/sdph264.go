@@ -59,7 +59,7 @@ func readH264Wishes(fmtp string) (w h264Wishes, ok bool) {
 		case "level-asymmetry-allowed":
 			w.asymmetric = value == "1"
 		case "profile-level-id":
-			id, err := hex.DecodeString(value)
+			id, err := hex.DecodeString(sixDigits(value))
 			if err != nil || len(id) != 3 {
 				return w, false
 			}
@@ -71,6 +71,16 @@ func readH264Wishes(fmtp string) (w h264Wishes, ok bool) {
 		return w, true
 	}
 	return w, false
+}
+
+// sixDigits mends a profile-level-id. Of constrained baseline ffmpeg's WHIP muxer
+// writes seven digits, its own mark for the constraint (0x200) in place of the
+// byte that has it.
+func sixDigits(id string) string {
+	if len(id) == 7 && id[2:5] == "200" {
+		return id[:2] + "e0" + id[5:]
+	}
+	return id
 }
 
 // constrained reports whether the profile is constrained baseline.
