@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -193,16 +195,19 @@ func (t *TURN) listen(addr string, cfg *tls.Config) error {
 }
 
 // URLs are what clients are told (RFC 7065), the quickest transport first. host
-// is the name or address by which they reach this machine; "" and all addresses
-// that the server listens on is none.
+// is the name or address by which they reach this machine. From "" and from
+// loopback nobody can tell that; then it is an address that the server listens on,
+// since a client may have come through a tunnel, and Firefox uses no server on
+// loopback.
 func (t *TURN) URLs(host string) (urls []string) {
-	add := func(scheme string, at net.Addr, transport string) {
-		addr := addrPortOf(at)
-		h := host
-		if h == "" && !addr.Addr().IsUnspecified() {
-			h = addr.Addr().String()
+	if host == "" || isLoopback(host) {
+		if far := t.farAddr(); far.IsValid() {
+			host = far.String()
 		}
-		if h != "" {
+	}
+	add := func(scheme string, at net.Addr, transport string) {
+		if addr := addrPortOf(at); host != "" || !addr.Addr().IsUnspecified() {
+			h := cmp.Or(host, addr.Addr().String())
 			urls = append(urls, scheme+":"+net.JoinHostPort(h, strconv.Itoa(int(addr.Port())))+"?transport="+transport)
 		}
 	}
@@ -219,6 +224,31 @@ func (t *TURN) URLs(host string) (urls []string) {
 		}
 	}
 	return urls
+}
+
+// farAddr is the address by which most clients reach the server; invalid if that
+// is no other than loopback.
+func (t *TURN) farAddr() netip.Addr {
+	var addrs []netip.Addr
+	for _, a := range t.Addrs() {
+		if !a.Addr().IsUnspecified() {
+			addrs = append(addrs, a.Addr())
+			continue
+		}
+		// Then media are likely to listen on all of them too.
+		addrs = slices.Concat(t.cfg.Engine.cfg.PublicAddresses, addrs, []netip.Addr{t.targets.relay4, t.targets.relay6})
+	}
+	for _, a := range addrs {
+		if a.IsValid() && !a.IsLoopback() {
+			return a.Unmap()
+		}
+	}
+	return netip.Addr{}
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
 // Addrs returns the addresses that the server listens on, UDP first.

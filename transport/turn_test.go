@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,9 +9,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -444,22 +447,53 @@ func TestTURNConfigFaults(t *testing.T) {
 }
 
 func TestTURNURLs(t *testing.T) {
-	s := startTURN(t, TURNConfig{})
-	addrs := s.Addrs()
-	want := []string{
-		"turn:[2001:db8::1]:" + portOf(addrs[0]) + "?transport=udp", "turn:[2001:db8::1]:" + portOf(addrs[1]) + "?transport=tcp",
+	cert, _ := selfSigned(t)
+	far, _ := machineAddrs(true)
+	for _, test := range []struct {
+		name     string
+		media    Config
+		turn     string
+		host     string
+		wantHost string // "": the first that the machine has
+	}{
+		{name: "as the client says", turn: "127.0.0.1:0", host: "mix.example.org", wantHost: "mix.example.org"},
+		{name: "IPv6", turn: "127.0.0.1:0", host: "2001:db8::1", wantHost: "[2001:db8::1]"},
+		{name: "nothing else", turn: "127.0.0.1:0", host: "", wantHost: "127.0.0.1"},
+		{name: "localhost only", turn: "127.0.0.1:0", host: "localhost", wantHost: "localhost"},
+		{name: "all addresses", turn: ":0", host: "localhost"},
+		{name: "all addresses, loopback", turn: ":0", host: "::1"},
+		{name: "all addresses, nothing said", turn: ":0", host: ""},
+		{name: "public", turn: ":0", host: "127.0.0.1", wantHost: "203.0.113.9",
+			media: Config{PublicAddresses: []netip.Addr{netip.MustParseAddr("203.0.113.9")}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.wantHost == "" && far[0].IsLoopback() {
+				t.Log("this machine has no network: there is no better address")
+				return
+			}
+			test.media.UDP = []string{"127.0.0.1:0"}
+			e, err := New(test.media)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			s, err := NewTURN(TURNConfig{Engine: e, Addr: test.turn, TLSAddr: test.turn,
+				Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			addrs, want := s.Addrs(), cmp.Or(test.wantHost, far[0].String())
+			n := len(addrs)
+			wantURLs := []string{
+				fmt.Sprintf("turn:%s:%d?transport=udp", want, addrs[0].Port()),
+				fmt.Sprintf("turn:%s:%d?transport=tcp", want, addrs[n-2].Port()), fmt.Sprintf("turns:%s:%d?transport=tcp", want, addrs[n-1].Port()),
+			}
+			if got := s.URLs(test.host); !slices.Equal(got, wantURLs) {
+				t.Errorf("%v: want %v", got, wantURLs)
+			}
+		})
 	}
-	if got := s.URLs("2001:db8::1"); strings.Join(got, " ") != strings.Join(want, " ") {
-		t.Errorf("%v: want %v", got, want)
-	}
-	if got := s.URLs(""); len(got) != 2 || !strings.HasPrefix(got[0], "turn:127.0.0.1:") {
-		t.Errorf("without a host: %v", got)
-	}
-}
-
-func portOf(a netip.AddrPort) string {
-	_, port, _ := strings.Cut(a.String(), ":")
-	return port
 }
 
 // BenchmarkTURNRelay is what a packet of a picture costs that goes to a client

@@ -25,7 +25,7 @@ type turnFlags struct {
 	TURNTLS   string   `name:"turn-tls" default:"off" placeholder:"HOST:PORT" help:"The same over TLS, as :5349, or :443 for the strictest firewalls (${default}). Needs --turn-cert and --turn-key."`
 	TURNCert  string   `name:"turn-cert" type:"path" placeholder:"FILE" help:"Certificate chain for --turn-tls, PEM; read again when it changes."`
 	TURNKey   string   `name:"turn-key" type:"path" placeholder:"FILE" help:"Its key, PEM."`
-	TURNHost  string   `name:"turn-host" placeholder:"HOST" help:"Name or address under which clients reach --turn and --turn-tls (that under which they reach this server by HTTP)."`
+	TURNHost  string   `name:"turn-host" placeholder:"HOST" help:"Name or address under which clients reach --turn and --turn-tls (that under which they reach this server by HTTP, unless that is loopback)."`
 	ICEServer []string `name:"ice-server" placeholder:"URL" help:"Further STUN and TURN servers to tell clients of, as stun:stun.example.org or turn:turn.example.org?transport=tcp."`
 	Secret    string   `name:"turn-secret" placeholder:"SECRET" help:"What TURN credentials are signed with (a random one). Give the same to a coturn of --ice-server as static-auth-secret; better by MIXDOWN_TURN_SECRET than here, where others on the machine see it."`
 }
