@@ -111,7 +111,7 @@ func (f *feed) WriteVideo(frame *codec.EncodedFrame) codec.Verdict {
 // him. Control loop only.
 func (r *Room) show(p *Participant) {
 	c, now, v := r.programOf(p).canvasOf(p), codec.Now(), &p.view
-	v.rungs = c.rungs(p.limits, p.endpoint.Load().takes.VideoCodec(), r)
+	v.rungs = c.rungs(p.facts.Load().limits, p.endpoint.Load().takes.VideoCodec(), r)
 	nominal := make([]int, len(v.rungs))
 	for i, rendition := range v.rungs {
 		nominal[i] = nominalOf(rendition.Tier())

@@ -14,7 +14,9 @@
 // A [Manager] holds the rooms. A [Room] is one conference: a control loop that
 // owns all of its state, and two clocks. What the room puts out is its program:
 // an audio mix and a canvas, each coded once. A [Participant] is a member; what
-// it contributes is a source, which knows nothing of participants.
+// it contributes is a source, which knows nothing of participants. A client that
+// lost its connection comes back by another ([Room.Replace]), and is the same
+// participant to everybody.
 //
 // A group ([GroupID]) is people with a program of their own, ticked by the same
 // clocks. Everybody belongs to one program, and may be heard in others as

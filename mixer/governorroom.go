@@ -134,7 +134,7 @@ func (r *Room) ask(op string, p *Participant, price Price, standing Standing) er
 // canvasPrice is the price of a canvas for p alone. Control loop only.
 func (r *Room) canvasPrice(p *Participant) Price {
 	shared := r.programOf(p).shared()
-	return r.cfg.governor.PriceCanvas(shared.size, shared.renditionFor(p.limits).Tier())
+	return r.cfg.governor.PriceCanvas(shared.size, shared.renditionFor(p.facts.Load().limits).Tier())
 }
 
 // admitCanvas asks whether p may have a canvas of his own. Control loop only.
@@ -174,13 +174,13 @@ func (r *Room) admitGroup(op string, p *Participant, group GroupID) error {
 
 // joining is what p's price depends on. Who joins belongs to the main program.
 func (r *Room) joining(p *Participant) joining {
-	j := joining{role: p.role, noVideo: p.limits.NoVideo, canvas: r.room.Canvas, first: len(r.participants) == 0}
+	j := joining{role: p.role, noVideo: p.facts.Load().limits.NoVideo, canvas: r.room.Canvas, first: len(r.participants) == 0}
 	shared := r.main.shared()
 	takes := func(p *Participant) *video.Rendition {
-		if p.role == RolePublisher || p.limits.NoVideo {
+		if p.role == RolePublisher || p.facts.Load().limits.NoVideo {
 			return nil
 		}
-		return largestFor(shared.renditionsIn(p.codec, r), p.limits)
+		return largestFor(shared.renditionsIn(p.codec, r), p.facts.Load().limits)
 	}
 	his := takes(p)
 	runs := his == nil || his.Stats().Subscribers > 0

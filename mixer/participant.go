@@ -50,8 +50,6 @@ type Participant struct {
 	identity string
 	kind     string
 	role     Role
-	limits   Limits
-	codec    codec.Codec // that he would be sent
 	csrc     uint32
 	joined   time.Time
 	source   *source // nil for viewers
@@ -77,6 +75,8 @@ type Participant struct {
 	watching atomic.Pointer[video.Rendition]
 
 	// The control loop's own.
+	codec        codec.Codec // that he would be sent
+	entered      *attachment // the connection by which he is in the program
 	subscription *video.Subscription
 	view         viewing
 	style        *style            // of his own canvas; nil: he watches the shared one
@@ -91,6 +91,7 @@ type Participant struct {
 // facts is what the control loop knows of a participant, as one immutable value.
 type facts struct {
 	name   string
+	limits Limits
 	avatar string // a file
 	state  State
 	group  GroupID
@@ -136,7 +137,7 @@ func (p *Participant) Info() ParticipantInfo {
 		ID: p.id, Identity: p.identity, Name: f.name, Avatar: f.avatar, Kind: p.kind, Role: p.role,
 		State: f.state, Group: f.group, AlsoTo: f.alsoTo, Joined: p.joined, CSRC: p.csrc, Muted: f.muted, GainDB: f.gainDB,
 		NoLevelling: f.noLevelling, NoEchoGuard: f.noEchoGuard, Suppress: f.suppress, Echo: f.echo,
-		Limits: p.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,
+		Limits: f.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,
 		RTT:          time.Duration(p.rtt.Load()),
 		LossFraction: p.lossFraction(),
 		Cores:        p.cost.cores(),
@@ -162,7 +163,8 @@ func (p *Participant) change(edit func(*facts)) {
 
 // Attach connects the participant with its client and says what was agreed on.
 // It is called once, after the connection was made. Should the participant
-// have left meanwhile, the endpoint is closed before Attach returns.
+// have left meanwhile, the endpoint is closed before Attach returns. Further
+// connections come by [Room.Replace].
 func (p *Participant) Attach(e Endpoint, sends, takes Media) {
 	if p.source == nil {
 		sends = Media{}

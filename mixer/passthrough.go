@@ -43,7 +43,7 @@ func (r *Room) keepsSize(rendition *video.Rendition) bool {
 		return true
 	}
 	return slices.ContainsFunc(r.participants, func(p *Participant) bool {
-		return p.limits.ConstantSize && p.watching.Load() == rendition
+		return p.facts.Load().limits.ConstantSize && p.watching.Load() == rendition
 	})
 }
 

@@ -301,17 +301,17 @@ func (r *Room) follow(p *Participant) {
 		return
 	}
 	r.log.Info("participant "+state.String(), "participant", p.id, "was", f.state.String())
-	first := f.state == StateWaiting
 	p.change(func(f *facts) { f.state, f.sends, f.takes = state, a.sends, a.takes })
-	if first {
+	if p.entered != a {
 		r.enter(p, a)
 	}
 }
 
-// enter lets a participant whose connection has just come up into the program.
+// enter lets a participant whose connection has just come up into the program,
+// or serves who is in it by another connection than before.
 func (r *Room) enter(p *Participant, a *attachment) {
-	p.inMix = true
-	if a.takes.Camera && !p.limits.NoVideo {
+	p.inMix, p.entered = true, a
+	if a.takes.Camera && !p.facts.Load().limits.NoVideo {
 		r.show(p)
 	}
 	for id := range codec.NumSources {

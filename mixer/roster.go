@@ -23,12 +23,12 @@ func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) 
 	}
 	p := &Participant{
 		room: r, id: ParticipantID(newID("p_")), identity: req.Identity, kind: req.Kind,
-		role: req.Role, limits: req.Limits, joined: time.Now(), codec: Media{Codec: req.Codec}.VideoCodec(),
+		role: req.Role, joined: time.Now(), codec: Media{Codec: req.Codec}.VideoCodec(),
 	}
 	if p.kind == "" {
 		p.kind = "webrtc"
 	}
-	p.facts.Store(&facts{name: req.Name})
+	p.facts.Store(&facts{name: req.Name, limits: req.Limits})
 	if req.Role != RoleViewer {
 		var err error
 		if p.source, err = r.newSource(p); err != nil {
