@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"testing"
@@ -89,5 +90,18 @@ func TestTURNOutlivesCredential(t *testing.T) {
 		if ok != test.ok {
 			t.Errorf("%s: %v", test.name, ok)
 		}
+	}
+}
+
+// TestTURNSecretIsWhatOthersTake: another implementation of the same draft, which
+// has the secret, makes the same key of a credential.
+func TestTURNSecretIsWhatOthersTake(t *testing.T) {
+	secret := TURNSecret("shared with a coturn, somewhere")
+	username, password := secret.Credential("p_7Q", time.Now())
+	user, key, ok := turn.LongTermTURNRESTAuthHandler(string(secret), pionLog{discardLog}.NewLogger(""))(&turn.RequestAttributes{
+		Username: username, Realm: "example.org", SrcAddr: &net.UDPAddr{}, Method: stun.MethodAllocate,
+	})
+	if want := turn.GenerateAuthKey(username, "example.org", password); !ok || user != "p_7Q" || !bytes.Equal(key, want) {
+		t.Errorf("%q, %x, %v: want p_7Q, %x", user, key, ok, want)
 	}
 }
