@@ -40,19 +40,31 @@ func VideoFrameBytes(width, height int) int {
 type videoSize struct{ width, height int }
 
 // VideoPool hands out pictures and takes them back. Its budget bounds the
-// bytes of all pictures that exist, idle ones included. The zero value is not
+// bytes of all pictures that exist, idle ones included. Idle ones of a size that
+// is not asked for any more are freed by and by. The zero value is not
 // usable; see [NewVideoPool]. Safe for concurrent use.
 type VideoPool struct {
 	budget int64
 
 	mu   sync.Mutex
-	idle map[videoSize][]*VideoFrame // under mu
-	used int64                       // bytes of all live frames, under mu
+	idle map[videoSize]*idleFrames // under mu
+	used int64                     // bytes of all live frames, under mu
+	gets int                       // since the last sweep, under mu
 }
+
+// idleFrames are the pictures of one size that nobody has.
+type idleFrames struct {
+	list   []*VideoFrame
+	wanted bool // the size was asked for since the last sweep
+}
+
+// sweepEvery is after how many pictures sizes that were not asked for meanwhile
+// are freed: two seconds of four people.
+const sweepEvery = 256
 
 // NewVideoPool returns a pool that holds at most budget bytes of pictures.
 func NewVideoPool(budget int64) *VideoPool {
-	return &VideoPool{budget: budget, idle: make(map[videoSize][]*VideoFrame)}
+	return &VideoPool{budget: budget, idle: make(map[videoSize]*idleFrames)}
 }
 
 // Get returns a picture with one reference and undefined content. It does not
@@ -65,10 +77,19 @@ func (p *VideoPool) Get(width, height int) (*VideoFrame, error) {
 	size := videoSize{width, height}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if list := p.idle[size]; len(list) > 0 {
-		f := list[len(list)-1]
-		list[len(list)-1] = nil
-		p.idle[size] = list[:len(list)-1]
+	if p.gets++; p.gets >= sweepEvery {
+		p.sweep()
+	}
+	idle := p.idle[size]
+	if idle == nil {
+		idle = &idleFrames{}
+		p.idle[size] = idle
+	}
+	idle.wanted = true
+	if n := len(idle.list); n > 0 {
+		f := idle.list[n-1]
+		idle.list[n-1] = nil
+		idle.list = idle.list[:n-1]
 		f.refs.Store(1)
 		return f, nil
 	}
@@ -93,21 +114,28 @@ func (p *VideoPool) Get(width, height int) (*VideoFrame, error) {
 	return f, nil
 }
 
+// sweep frees the sizes that nobody asks for. The caller holds mu.
+func (p *VideoPool) sweep() {
+	p.gets = 0
+	for size, idle := range p.idle {
+		if !idle.wanted {
+			p.used -= int64(len(idle.list)) * int64(VideoFrameBytes(size.width, size.height))
+			delete(p.idle, size)
+		}
+		idle.wanted = false
+	}
+}
+
 // trim frees idle pictures until want bytes are free or none is left. The
 // caller holds mu.
 func (p *VideoPool) trim(want int64) {
-	for size, list := range p.idle {
-		for len(list) > 0 && want > 0 {
-			list[len(list)-1] = nil
-			list = list[:len(list)-1]
-			bytes := int64(VideoFrameBytes(size.width, size.height))
+	for size, idle := range p.idle {
+		bytes := int64(VideoFrameBytes(size.width, size.height))
+		for n := len(idle.list); n > 0 && want > 0; n-- {
+			idle.list[n-1] = nil
+			idle.list = idle.list[:n-1]
 			p.used -= bytes
 			want -= bytes
-		}
-		if len(list) == 0 {
-			delete(p.idle, size)
-		} else {
-			p.idle[size] = list
 		}
 		if want <= 0 {
 			return
@@ -148,5 +176,10 @@ func (f *VideoFrame) Release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	size := videoSize{f.Width, f.Height}
-	p.idle[size] = append(p.idle[size], f)
+	idle := p.idle[size]
+	if idle == nil { // swept meanwhile
+		idle = &idleFrames{}
+		p.idle[size] = idle
+	}
+	idle.list = append(idle.list, f)
 }
