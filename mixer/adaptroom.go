@@ -144,6 +144,9 @@ func (r *Room) send(p *Participant, rendition *video.Rendition, smoothly bool) {
 		v.feed.next.Store(next)
 	}
 	v.feed = next
+	if p.facts.Load().limits.ConstantSize { // from the first picture on
+		rendition.KeepSize(rendition.Tier().SizeOn(r.programOf(p).canvasOf(p).size))
+	}
 	p.subscription = rendition.Subscribe(next)
 	p.watching.Store(rendition)
 	p.change(func(f *facts) { f.tier = rendition.Tier() })

@@ -139,7 +139,7 @@ func (r *Room) OpenOutlet(ctx context.Context, req OutletRequest) (*Outlet, erro
 		o.prog = g
 		if o.rendition != nil {
 			// First, so that the first key frame has the right size already.
-			o.rendition.KeepSize(true)
+			o.rendition.KeepSize(o.width, o.height)
 			o.subscription = o.rendition.Subscribe(o)
 		}
 		o.count.opened.Add(1)

@@ -27,7 +27,11 @@ func (r *Room) passThrough(c *canvas) (changed bool) {
 		if src != nil && (!rendition.Watched() || !rule.Suits(src.Incoming(), now)) {
 			src = nil
 		}
-		rendition.KeepSize(rule.KeepSize)
+		var w, h int
+		if rule.KeepSize {
+			w, h = rendition.Tier().SizeOn(c.size)
+		}
+		rendition.KeepSize(w, h)
 		rendition.SetPassthrough(src)
 	}
 	draws := c.draws()

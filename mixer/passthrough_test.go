@@ -210,3 +210,27 @@ func TestRecordingOfWhatIsPassed(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// Who begins to record, or comes and cannot bear another size, while a smaller
+// picture is passed through, gets nothing of that.
+func TestASizeAmidPassThrough(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{
+		Canvas: layout.Canvas{Width: 640, Height: 360, FPS: 30},
+		Tiers:  []video.Tier{{Width: 640, Height: 360, FPS: 30}},
+		Layout: layout.Spec{Mode: layout.Single, NoLabels: true},
+	})
+	p, c := enter(t, r, "Ann")
+	stop := film(t, p, c, 480, 270, 80, 90, 240)
+	defer stop()
+	await(t, "a smaller one, passed through", func() bool { n, _, _, _ := passed(r); return n == 1 })
+	if _, err := r.StartRecording(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	recorder := r.recording.recorder
+	await(t, "half a second in the file", func() bool { return recorder.Stats().VideoWritten > 15 })
+	parts := recorder.Status().Parts
+	if len(parts) != 1 || parts[0].Width != 640 {
+		t.Errorf("want one part of 640x360: %+v", parts)
+	}
+}

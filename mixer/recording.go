@@ -67,7 +67,9 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 			}
 			r.wake()
 		})
-		rec.subscription = r.main.shared().top().Subscribe(recorder)
+		shared := r.main.shared()
+		shared.top().KeepSize(shared.top().Tier().SizeOn(shared.size)) // of its first picture already
+		rec.subscription = shared.top().Subscribe(recorder)
 		r.recording = rec
 		return nil
 	})

@@ -223,7 +223,7 @@ func TestPassthroughRefusesSizes(t *testing.T) {
 	}
 	// One that has to keep its size.
 	y := newRelay(t, "640x360@30")
-	y.KeepSize(true)
+	y.KeepSize(640, 360)
 	l := y.pass()
 	y.send(true, 480, 270, nil)
 	if f := l.last(); f.Width != 640 || !y.Encodes() {
@@ -291,6 +291,103 @@ func TestPassthroughWithoutViewers(t *testing.T) {
 	if x.src.taps.Load() != nil {
 		t.Error("the source still hands its frames on")
 	}
+}
+
+// TestPassthroughLetsGo: no source goes on handing its frames to a rendition that
+// has no use for them, whatever the order in which viewers and wishes end.
+func TestPassthroughLetsGo(t *testing.T) {
+	// The second source was still waited for when the last viewer left.
+	x := newRelay(t, "640x360@30")
+	k := &keptSink{}
+	sub := x.Subscribe(k)
+	x.tick()
+	x.SetPassthrough(x.src)
+	x.send(true, 640, 360, nil)
+	second, err := NewSource(SourceConfig{Decoder: &fakeDecoder{}, Pool: x.pool, Frames: x.frames, RequestKeyframe: func() {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	x.SetPassthrough(second)
+	sub.Close()
+	x.SetPassthrough(nil)
+	if x.src.taps.Load() != nil || second.taps.Load() != nil || x.Stats().Passing {
+		t.Errorf("first %v, second %v: a source still hands its frames on", x.src.taps.Load(), second.taps.Load())
+	}
+
+	// The last viewer left before the canvas that was to take over, and with
+	// frames on their way, which whoever comes next must not see.
+	y := newRelay(t, "640x360@30")
+	sub = y.Subscribe(k)
+	y.tick()
+	y.SetPassthrough(y.src)
+	y.send(true, 640, 360, nil)
+	y.SetPassthrough(nil)
+	release := hold(y.pool)
+	f := coded(true, 640, 360, 1, 0)
+	f.Stream = 77
+	y.src.Write(f)
+	sub.Close()
+	y.SetPassthrough(nil)
+	release()
+	settle(y.pool)
+	if y.src.taps.Load() != nil || y.Stats().Passing {
+		t.Error("the source still hands its frames on")
+	}
+	late := &keptSink{}
+	y.Subscribe(late)
+	y.ticks++ // the frame that was sent has that time
+	y.tick()
+	if len(late.frames) != 1 || late.frames[0].Stream != 0 {
+		t.Errorf("who comes next gets %d frames: %+v", len(late.frames), late.frames)
+	}
+}
+
+// TestPassthroughForWhoNeedsASize: he begins with the first picture of that size, and
+// no other, while those who were there see on.
+func TestPassthroughForWhoNeedsASize(t *testing.T) {
+	x := newRelay(t, "640x360@30")
+	k := &keptSink{}
+	x.Subscribe(k)
+	x.tick()
+	x.SetPassthrough(x.src)
+	x.send(true, 480, 270, nil)
+	picky := &keptSink{}
+	x.KeepSize(640, 360)
+	x.Subscribe(picky)
+	x.SetPassthrough(nil)
+	x.send(true, 480, 270, nil) // he had asked
+	x.send(false, 0, 0, nil)
+	if n := len(k.frames); n != 4 || k.last().Width != 480 {
+		t.Errorf("who was there has %d frames, the last %+v", n, k.last())
+	}
+	for range 20 {
+		x.tick()
+	}
+	if len(picky.frames) == 0 || !picky.frames[0].Key || picky.frames[0].Width != 640 {
+		t.Errorf("he begins with %+v", picky.frames[:min(1, len(picky.frames))])
+	}
+	k.check(t)
+}
+
+// TestPassthroughGrowsToTheSize: a sender that has grown to the size that is to be
+// kept is not refused because what was sent before was smaller.
+func TestPassthroughGrowsToTheSize(t *testing.T) {
+	x := newRelay(t, "640x360@30")
+	k := &keptSink{}
+	x.Subscribe(k)
+	x.tick()
+	x.SetPassthrough(x.src)
+	x.send(true, 480, 270, nil)
+	x.KeepSize(640, 360)
+	x.SetPassthrough(nil)
+	x.SetPassthrough(x.src) // for it has just said that it sends more
+	x.send(true, 640, 360, nil)
+	x.send(false, 0, 0, nil)
+	if x.Encodes() || k.last().Width != 640 || k.last().Key {
+		t.Errorf("encodes %v, %d frames, the last %+v", x.Encodes(), len(k.frames), k.last())
+	}
+	k.check(t)
 }
 
 // TestPassthroughBound: frames that nobody takes off are dropped to the next key

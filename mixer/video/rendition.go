@@ -105,10 +105,10 @@ type Rendition struct {
 		next time.Duration // PTS from which a frame is taken again
 		rest stillness
 		pass passing
-		// width and height are what was sent last; keepSize that nothing else is to be
-		// passed through.
+		// width and height are what was sent last; keep is the only size that may be
+		// passed through, 0, 0 any.
 		width, height int
-		keepSize      bool
+		keep          [2]int
 		// wanted says which reasons wait for a key frame.
 		wanted [NumKeyReasons]bool
 		stats  RenditionStats

@@ -63,7 +63,7 @@ func (r *Rendition) encode(canvas *codec.VideoFrame, base bool) bool {
 		return false
 	}
 	r.published(out, pts, codec.Now()-start, answered)
-	r.deliver(out)
+	r.deliver(out, true)
 	out.Release()
 	return true
 }
@@ -188,10 +188,11 @@ func (r *Rendition) published(out *codec.EncodedFrame, pts, took time.Duration, 
 
 // deliver lends out to everybody who can use it. Of the task. The list is read
 // here and not before the encode: whoever's wish this key frame answered was
-// in the list by the time the wish was read.
-func (r *Rendition) deliver(out *codec.EncodedFrame) {
+// in the list by the time the wish was read. begins says that one who has had
+// nothing yet can begin with a key frame like this.
+func (r *Rendition) deliver(out *codec.EncodedFrame, begins bool) {
 	for _, s := range *r.subs.Load() {
-		if s.closed.Load() || !out.Key && !s.started {
+		if s.closed.Load() || !s.started && !(out.Key && begins) {
 			continue
 		}
 		s.started = true

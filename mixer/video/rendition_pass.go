@@ -87,22 +87,23 @@ func (t *tap) requestKeyframe() {
 // [PassRule]); frames larger than the tier end it as well, and
 // RenditionConfig.OnPassthrough tells. It does not block.
 func (r *Rendition) SetPassthrough(src *Source) {
-	var begins, ends, asks *tap
+	var begins, asks *tap
+	var ends []*tap
 	r.mu.Lock()
 	p := &r.mu.pass
-	if r.mu.closed || src == p.wanted.source() {
+	unseen := src == nil && len(*r.subs.Load()) == 0 // nobody minds a gap
+	if r.mu.closed || src == p.wanted.source() && !unseen {
 		r.mu.Unlock()
 		return
 	}
-	if p.wanted != p.from {
-		ends = p.wanted
+	if unseen {
+		ends = r.dropTaps()
+	} else if p.wanted != nil && p.wanted != p.from {
+		ends = append(ends, p.wanted)
 	}
 	p.wanted, p.leaving, p.ready = nil, false, false
 	switch {
 	case src == nil:
-		if len(*r.subs.Load()) == 0 && p.from != nil {
-			ends = r.endPass()
-		}
 	case src == p.from.source():
 		p.wanted = p.from
 		if !p.from.live {
@@ -113,8 +114,8 @@ func (r *Rendition) SetPassthrough(src *Source) {
 		p.wanted, asks = begins, begins
 	}
 	r.mu.Unlock()
-	if ends != nil {
-		ends.src.untap(ends)
+	for _, t := range ends {
+		t.src.untap(t)
 	}
 	if begins != nil {
 		src.addTap(begins)
@@ -129,12 +130,13 @@ func (t *tap) source() *Source {
 	return t.src
 }
 
-// KeepSize makes sure that pass-through never changes the size of what is sent,
-// for the sake of a recorder or of clients that cannot bear it. It does not
-// block.
-func (r *Rendition) KeepSize(on bool) {
+// KeepSize says which size pictures must have to be passed through, for the sake
+// of a recorder or of clients that cannot bear another; 0, 0 is any. What is
+// passed through already and has another goes on until it ends, but nobody begins
+// with it. It does not block.
+func (r *Rendition) KeepSize(width, height int) {
 	r.mu.Lock()
-	r.mu.keepSize = on
+	r.mu.keep = [2]int{width, height}
 	r.mu.Unlock()
 }
 
@@ -314,7 +316,13 @@ func (r *Rendition) takePassed(t *tap, f *codec.EncodedFrame, header codedHeader
 // suits reports whether a picture of that size may be sent. The caller holds mu.
 func (r *Rendition) suits(width, height int) bool {
 	same := width == r.mu.width && height == r.mu.height
-	return width <= r.c.Tier.Width && height <= r.c.Tier.Height && (same || !r.mu.keepSize || r.mu.width == 0)
+	return width <= r.c.Tier.Width && height <= r.c.Tier.Height && (same || r.kept(width, height))
+}
+
+// kept reports whether a picture of that size is one with which those can begin
+// who need a size. The caller holds mu.
+func (r *Rendition) kept(width, height int) bool {
+	return r.mu.keep == [2]int{} || r.mu.keep == [2]int{width, height}
 }
 
 func (p *passing) clear() {
@@ -343,6 +351,7 @@ func (r *Rendition) passOn() {
 		r.mu.stats.Passed++
 		r.mu.stats.PassedBytes += uint64(len(x.frame.Data))
 		r.mu.width, r.mu.height = x.width, x.height
+		begins := r.kept(x.width, x.height)
 		r.mu.Unlock()
 
 		// A frame is a few kilobytes. To copy them is cheaper than to have two
@@ -360,7 +369,7 @@ func (r *Rendition) passOn() {
 		}
 		e.started, e.lastPTS = true, out.PTS
 		x.frame.Release()
-		r.deliver(out)
+		r.deliver(out, begins)
 		out.Release()
 	}
 }
