@@ -27,7 +27,7 @@ after(async () => {
 });
 
 const source = ({ page }) => page.getAttribute("#call", "data-events");
-const lines = ({ page }) => page.$$eval("#chat-log li", (items) => items.map((i) => i.textContent.replace(/^\S+( [AP]M)? /, "")));
+const lines = ({ page }) => page.$$eval("#chat-log p", (items) => items.map((i) => i.textContent.replace(/^\S+( [AP]M)? /, "")));
 const says = (who, ...wanted) => until(wanted.join(" / "), async () => {
   const seen = await lines(who);
   return { seen, ok: JSON.stringify(seen) === JSON.stringify(wanted) };

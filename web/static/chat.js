@@ -3,8 +3,8 @@
 
 const mostLines = 500;
 
-function line(...parts) {
-  const item = document.createElement("li");
+function line(tag, ...parts) {
+  const item = document.createElement(tag);
   item.append(...parts);
   return item;
 }
@@ -19,7 +19,7 @@ function text(tag, content, className = "") {
 }
 
 export class Chat {
-  #ui; #own = ""; #unread = 0; #write;
+  #ui; #own = ""; #unread = 0; #write; #listed = "";
 
   /** ui are the elements by id; write(text, to) sends. */
   constructor(ui, write) {
@@ -46,17 +46,24 @@ export class Chat {
   list(roster) {
     const people = [...roster.people.values()].filter((p) => p.state !== "left");
     this.#ui.roster.replaceChildren(...people.map((p) => {
-      const name = text("span", this.#nameOf(p.id, p.name));
       const marks = [
         p.id === this.#own && "you", roster.speaks(p.id) && "speaking", p.send.audio.muted && "muted",
         p.state === "reconnecting" && "connecting again", p.state === "waiting" && "connecting",
       ].filter(Boolean).join(", ");
-      const item = line(name, text("span", marks && ` (${marks})`, "quiet"));
+      const item = line("li", text("span", this.#nameOf(p.id, p.name)), text("span", marks && ` (${marks})`, "quiet"));
       item.classList.toggle("speaking", roster.speaks(p.id));
       return item;
     }));
-    const chosen = this.#ui["chat-to"].value;
+    // A list that somebody is choosing from stays as it is while nobody comes or goes.
     const others = people.filter((p) => p.id !== this.#own && p.state !== "waiting");
+    const listed = JSON.stringify(others.map((p) => [p.id, p.name]));
+    if (listed !== this.#listed) this.#offer(others);
+    this.#listed = listed;
+  }
+
+  /** Offers to write to each of these people alone. */
+  #offer(others) {
+    const chosen = this.#ui["chat-to"].value;
     this.#ui["chat-to"].replaceChildren(new Option("Everybody", ""), ...others.map((p) => new Option(p.name || "Somebody", p.id)));
     // Who has left is not replaced by everybody without a word.
     if (chosen && !others.some((p) => p.id === chosen)) {
@@ -75,7 +82,7 @@ export class Chat {
     const stamp = text("time", new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }), "quiet");
     stamp.dateTime = time;
     const author = data.from === this.#own ? "You" : this.#nameOf(data.from, data.name);
-    log.append(line(stamp, " ", text("b", author), to ? text("span", ` to ${to} only`, "quiet") : "", ": ", text("span", data.text)));
+    log.append(line("p", stamp, " ", text("b", author), to ? text("span", ` to ${to} only`, "quiet") : "", ": ", text("span", data.text)));
     while (log.childElementCount > mostLines) log.firstElementChild.remove();
     if (atEnd || data.from === this.#own) log.scrollTop = log.scrollHeight;
     if (this.#ui.side.hidden && data.from !== this.#own) this.#count(this.#unread + 1);
