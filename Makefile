@@ -34,7 +34,8 @@ endif
 
 BUILD_PACKAGES := build-essential pkg-config libvpx-dev libopus-dev libyuv-dev libspeexdsp-dev fonts-noto-cjk fonts-noto-color-emoji fonts-dejavu-core
 # Cisco's own OpenH264 is what users should have (see README.md): Debian's is for tests.
-TEST_PACKAGES := ffmpeg mkvtoolnix chromium libopenh264-7
+TEST_PACKAGES := ffmpeg mkvtoolnix chromium firefox-esr libopenh264-7 \
+	python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: run build test check deps deps-test clips lint vet unit race fuzz fuzz-smoke e2e bench clean

@@ -2,7 +2,7 @@
 // with a camera and a microphone made of real clips.
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -17,13 +17,14 @@ function need(file, target) {
   return file;
 }
 
-/** Starts bin/mixdown; returns {url, stop, kill}. */
-export async function startServer() {
+/** Starts bin/mixdown; returns {url, stop, kill}. flags are further ones of `serve`. */
+export async function startServer(...flags) {
   const data = mkdtempSync(path.join(tmpdir(), "mixdown-e2e-"));
-  const child = spawn(need(path.join(root, "bin/mixdown"), "build"),
+  const program = process.env.MIXDOWN ?? need(path.join(root, "bin/mixdown"), "build");
+  const child = spawn(program,
     ["serve", "--http", "127.0.0.1:0", "--media", ":0", "--admin", "127.0.0.1:0", "--data", data,
       // Browsers, tests and server share a machine; none of the tests is about too little of it.
-      "--no-limit"],
+      "--no-limit", ...flags],
     { stdio: ["ignore", "pipe", "pipe"] });
   const log = [];
   child.stderr.on("data", (chunk) => log.push(chunk));
@@ -37,6 +38,7 @@ export async function startServer() {
   });
   return {
     url,
+    program,
     log: () => Buffer.concat(log).toString(),
     /** What the server says of itself, as Prometheus reads it. */
     async metrics() {
@@ -48,6 +50,26 @@ export async function startServer() {
       const code = await exited;
       rmSync(data, { recursive: true, force: true });
       return code;
+    },
+  };
+}
+
+/** An address of this machine that is not loopback; media sockets have it too. */
+export function ownAddress() {
+  const found = Object.values(networkInterfaces()).flat().find((a) => a.family === "IPv4" && !a.internal);
+  if (!found) throw new Error("this machine has no address but loopback: browsers do not connect");
+  return found.address;
+}
+
+/** A native client that sends a film and a tone of 520 Hz into a room until close(). */
+export function startMember(server, room) {
+  const child = spawn(server.program, ["join", `${server.url}/r/${room}`, "--quiet", "--name", "Film", "--tone", "520",
+    "--play", need(path.join(clips, "video-01.ivf"), "clips")], { stdio: ["ignore", "ignore", "inherit"] });
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  return {
+    async close() {
+      child.kill("SIGINT");
+      await exited;
     },
   };
 }
