@@ -52,7 +52,12 @@ func frame264(n int, key bool, sizes ...int) *codec.EncodedFrame {
 
 // cut264 packetises pictures and returns their packets and their data.
 func cut264(frames ...*codec.EncodedFrame) (packets [][]simPacket, data [][]byte) {
-	p := videoPacketiser{max: 1000, seq: 65530, timeBase: 99}
+	return cut264To(1000, frames...)
+}
+
+// cut264To is cut264 with packets of at most so many bytes.
+func cut264To(most int, frames ...*codec.EncodedFrame) (packets [][]simPacket, data [][]byte) {
+	p := videoPacketiser{max: most, seq: 65530, timeBase: 99}
 	for _, f := range frames {
 		data = append(data, bytes.Clone(f.Data))
 		p.start(f, f.PTS)
@@ -370,31 +375,35 @@ func TestPacerH264(t *testing.T) {
 // FuzzH264Packet: no payload makes the assembler do anything but deliver pictures
 // that begin with a key frame.
 func FuzzH264Packet(f *testing.F) {
-	packets, _ := cut264(frame264(0, true, 2500), frame264(1, false, 1700))
-	var script []byte
-	for n, list := range packets {
-		for i, p := range list {
-			flags := byte(0)
-			if i == 0 && n > 0 {
-				flags |= 1
+	seed := func(frames ...*codec.EncodedFrame) {
+		packets, _ := cut264To(30, frames...)
+		var script []byte
+		for n, list := range packets {
+			for i, p := range list {
+				flags := byte(0)
+				if i == 0 && n > 0 {
+					flags |= 1
+				}
+				if p.header.Marker {
+					flags |= 2
+				}
+				script = append(append(script, 1, flags, byte(len(p.payload))), p.payload...)
 			}
-			if p.header.Marker {
-				flags |= 2
-			}
-			script = append(append(script, 1, flags, byte(len(p.payload)>>8), byte(len(p.payload))), p.payload...)
 		}
+		f.Add(script)
 	}
-	f.Add(script)
-	f.Add(script[:len(script)/2])
+	seed(frame264(0, true, 20))
+	seed(frame264(0, true, 50), frame264(1, false, 40))
+	seed(frame264(0, true, 20, 20), frame264(1, false, 10), frame264(2, true, 10))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		a := newAssembler(assemblerConfig{Codec: codec.H264, NACK: true, RTX: true, MaxPackets: 32, MaxFrameBytes: 8192})
 		defer a.close()
 		now, seq, ts := time.Second, uint16(7), uint32(0)
 		key := false
 		var stream codec.StreamID
-		for len(script) >= 4 {
-			step, flags, n := script[0], script[1], int(script[2])<<8|int(script[3])
-			script = script[4:]
+		for len(script) >= 3 {
+			step, flags, n := script[0], script[1], int(script[2])
+			script = script[3:]
 			n = min(n, len(script))
 			seq += uint16(int8(step))
 			ts += uint32(flags&1) * 3000

@@ -30,9 +30,10 @@ const (
 	maxRate = 60
 	// maxGap bounds the time between two frames as rate control sees it.
 	maxGap = 200 * time.Millisecond
-	// sharpQuantizer, of 0..51, is the coarsest with which a picture counts as
-	// sharp.
-	sharpQuantizer = 26
+	// sharpShare is the share of its bits below which a picture at rest counts as
+	// sharp: there was no more to be coded. (The library does not tell how coarsely
+	// it did.)
+	sharpShare = 0.25
 )
 
 // Encoder implements [codec.VideoEncoder]. Its memory lies in C and is freed by
@@ -43,6 +44,7 @@ type Encoder struct {
 	stream codec.StreamID
 
 	started, baseOnly bool
+	rests             bool // the next picture has stood still or will
 	lastPTS           time.Duration
 	clock             time.Duration // rate control's: it only grows
 }
@@ -130,6 +132,8 @@ func (e *Encoder) Encode(src *codec.VideoFrame, pts time.Duration, forceKey bool
 		return nil, err
 	}
 	e.advance(pts)
+	rests := e.rests
+	e.rests = false
 	key := C.int(0)
 	if forceKey && e.started { // the first is one anyway
 		key = 1
@@ -155,7 +159,7 @@ func (e *Encoder) Encode(src *codec.VideoFrame, pts time.Duration, forceKey bool
 	}
 	f.Codec, f.Stream, f.PTS = codec.H264, e.stream, pts
 	f.Key = e.enc.key != 0
-	f.Sharp = int(e.enc.quantizer) <= sharpQuantizer
+	f.Sharp = rests && !f.Key && float64(size)*8 < sharpShare*float64(e.cfg.BitrateBps)/e.rate()
 	f.Width, f.Height = e.cfg.Width, e.cfg.Height
 	return f, nil
 }
@@ -225,7 +229,7 @@ func (e *Encoder) SetBaseLayerOnly(on bool) error {
 }
 
 // StartPattern implements [codec.VideoEncoder].
-func (e *Encoder) StartPattern() {}
+func (e *Encoder) StartPattern() { e.rests = true }
 
 // Close implements [codec.VideoEncoder].
 func (e *Encoder) Close() error {

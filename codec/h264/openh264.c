@@ -23,7 +23,6 @@ enum {
   encoder_bitrate = 5,
   encoder_complexity = 19,
   encoder_trace_level = 25,
-  encoder_statistics = 28,
 
   decoder_trace_level = 9,
 
@@ -112,13 +111,6 @@ struct frame_info {
 
 struct bitrate {
   int layer, bps;
-};
-
-struct statistics {
-  unsigned width, height;
-  float took, fps, fps_now;
-  unsigned bps, quantizer;
-  unsigned char later[256];
 };
 
 typedef struct encoder_functions {
@@ -215,8 +207,9 @@ static void configure(struct encoder_settings *p, const mixdown_h264_settings *s
   p->min_quantizer = 16;
   p->threads = 1;
   p->balance = false;
-  p->denoise = p->adaptive = p->scene_change = false;
-  p->background = true;
+  // Its detection of backgrounds never makes them any sharper than they were when
+  // they came to rest (38.6 dB for 43.9), and moving pictures are 0.5 dB worse.
+  p->denoise = p->adaptive = p->scene_change = p->background = false;
   struct spatial_layer *l = &p->layers[0];
   l->width = s->width;
   l->height = s->height;
@@ -290,8 +283,6 @@ int mixdown_h264_encode(mixdown_h264_encoder *e, const uint8_t *y, const uint8_t
     e->size[e->parts++] = size;
     e->key |= l->type == frame_idr;
   }
-  struct statistics s = {0};
-  if (!f->get(e->enc, encoder_statistics, &s)) e->quantizer = (int)s.quantizer;
   return 0;
 }
 

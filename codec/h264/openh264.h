@@ -29,7 +29,6 @@ typedef struct mixdown_h264_encoder {
   const uint8_t *data[mixdown_h264_max_parts];
   size_t size[mixdown_h264_max_parts];
   int key;
-  int quantizer;  // the frame's mean, 0..51
 } mixdown_h264_encoder;
 
 // A decoder and the picture it decoded last, which lies in the library's memory
