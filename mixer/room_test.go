@@ -32,7 +32,7 @@ func realCodecs() Codecs {
 }
 
 // newManager returns a Manager with real codecs, which ends with the test.
-func newManager(t testing.TB) *Manager {
+func newManager(t testing.TB, change ...func(*Config)) *Manager {
 	t.Helper()
 	pool, err := worker.New(worker.Config{})
 	if err != nil {
@@ -42,7 +42,11 @@ func newManager(t testing.TB) *Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := New(Config{Pool: pool, Codecs: realCodecs(), Recordings: store})
+	cfg := Config{Pool: pool, Codecs: realCodecs(), Recordings: store}
+	for _, f := range change {
+		f(&cfg)
+	}
+	m, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
