@@ -126,6 +126,10 @@ func TestFrameBombs(t *testing.T) {
 	})
 	real := clips(t)["video-01.ivf"].Units[0].Data
 	small := real[:min(len(real), 1000)] // one packet
+	// Bombs are to cost no more than what anybody may send, so that comes first.
+	good := clips(t)["video-02.ivf"]
+	film := func() { during(3*time.Second, 30, func(i int) { w.sendVideo(good.Units[i%len(good.Units)].Data) }) }
+	film()
 	before := measure(t)
 	for _, bomb := range []struct {
 		name      string
@@ -176,8 +180,7 @@ func TestFrameBombs(t *testing.T) {
 	flat(t, "after the bombs", before, 6<<20, 64<<20)
 	// It is forgiven: good pictures are shown again.
 	start := tg.app.rooms.Stats().Sources.Pictures
-	good := clips(t)["video-02.ivf"]
-	during(3*time.Second, 30, func(i int) { w.sendVideo(good.Units[i%len(good.Units)].Data) })
+	film()
 	all := tg.app.rooms.Stats().Sources.Pictures - start
 	if all < 3*30*(bystanders+1)*3/4 {
 		t.Errorf("%d pictures in 3 s after the bombs: want those of all four, about %d", all, 3*30*(bystanders+1))
