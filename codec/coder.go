@@ -78,7 +78,8 @@ type VideoEncoderConfig struct {
 	// BitrateBps is the target.
 	BitrateBps int
 	// TemporalLayers is 1 or 2. With 2, every other frame is layer 1, which
-	// references layer 0 only and is referenced by nothing. Defaults to 1.
+	// references layer 0 only and is referenced by nothing; codecs whose streams
+	// do not number layers make one all the same. Defaults to 1.
 	TemporalLayers int
 	// Speed is libvpx's cpu-used as a positive number, 0..16; 0 means the
 	// codec's own real-time default.

@@ -4,7 +4,7 @@
 //
 // # Frames and who owns them
 //
-// An [EncodedFrame] is one coded unit (one Opus packet, one VP8 picture), a
+// An [EncodedFrame] is one coded unit (one Opus packet, one VP8 or H.264 picture), a
 // [VideoFrame] one decoded picture. Both are reference counted, come from a
 // pool, and are immutable once they have been handed to somebody else. Two
 // verbs are used all over the project:

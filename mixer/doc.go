@@ -39,7 +39,10 @@
 // all decoding, scaling, drawing and encoding happens on the pool's niced
 // threads, the earliest deadline first. A stage that is still busy is skipped
 // and counted, never waited for, so nothing queues up and delay cannot grow.
-// A rendition that nobody subscribes to does not run. A canvas that looks as it
+// A rendition that nobody subscribes to does not run. Those in H.264 are made when
+// the first client comes that takes no VP8, of the same tiers and the same canvas,
+// and shared like the others; recorders and outlets take VP8. What comes in is
+// decoded by its own codec. A canvas that looks as it
 // did a tick ago is coded until it is sharp, and then once a second; one that
 // nobody watches is not drawn, and what only it shows is not decoded.
 //

@@ -70,6 +70,7 @@
 // decided upon (see offerPlan), and a new one is written that holds only what
 // will be used; pion's answer to that is fitted back to the client's lines. Of a
 // picture that is offered in several sizes (simulcast, RFC 8853) one is answered.
+// VP8 is answered wherever it is offered, H.264 only where it is not.
 //
 // # The way around
 //

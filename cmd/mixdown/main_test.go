@@ -47,7 +47,7 @@ func TestVersionNamesTheCodecLibraries(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
-	for _, want := range []string{"mixdown ", "libvpx v1.", "libopus 1."} {
+	for _, want := range []string{"mixdown ", "libvpx v1.", "libopus 1.", "OpenH264 2."} {
 		if !strings.Contains(out, want) {
 			t.Errorf("version says %q: want %q in it", out, want)
 		}

@@ -19,8 +19,8 @@ func (a *App) registerMetrics() error {
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "mixdown_build_info",
 		Help: "Always 1; the labels are the versions of the program and its codec libraries.",
-	}, []string{"version", "go", "libvpx", "libopus"})
-	info.WithLabelValues(Version(), runtime.Version(), vp8.Version(), opus.Version()).Set(1)
+	}, []string{"version", "go", "libvpx", "libopus", "openh264"})
+	info.WithLabelValues(Version(), runtime.Version(), vp8.Version(), opus.Version(), a.h264.version()).Set(1)
 	collected := []prometheus.Collector{
 		// How long goroutines wait for a processor is what makes ticks late, and
 		// collections are what stops all of them.
