@@ -136,6 +136,9 @@ type Engine struct {
 	forged  atomic.Uint64 // see Forged
 	unsent  atomic.Uint64 // see Unsent
 
+	// failures are of clients that did not connect, and of SRTP.
+	failures failures
+
 	// dispatchers share the peers between them; accepted counts those.
 	dispatchers []*dispatcher
 	accepted    atomic.Uint64

@@ -125,7 +125,7 @@ func (e *Engine) connect(ctx context.Context, plan *offerPlan, offer Offer) (*Pe
 
 func (e *Engine) settings(p *Peer) webrtc.SettingEngine {
 	var s webrtc.SettingEngine
-	s.LoggerFactory = pionLog{e.cfg.Log}
+	s.LoggerFactory = srtpWatch{pionLog{e.cfg.Log}, &e.failures.unauthentic}
 	s.BufferFactory = p.buffer
 	s.SetICEUDPMux(&guardMux{e.mux, &p.counts.policed})
 	networks := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}

@@ -341,6 +341,7 @@ func (p *Peer) watch(l *linkWatch, now time.Duration) time.Duration {
 		if l.up {
 			p.end(ErrVanished)
 		} else {
+			p.engine.failures.neverUp(p.pc.ICEConnectionState())
 			p.end(fmt.Errorf("%w: no path was found, or the client's DTLS fingerprint is another", ErrRefused))
 		}
 	case webrtc.PeerConnectionStateClosed:
@@ -352,6 +353,7 @@ func (p *Peer) watch(l *linkWatch, now time.Duration) time.Duration {
 	if now >= l.deadline {
 		switch {
 		case !l.up:
+			p.engine.failures.neverUp(p.pc.ICEConnectionState())
 			p.end(fmt.Errorf("%w within %v", ErrNeverConnected, p.cfg.ConnectTimeout))
 		case l.lost:
 			p.end(ErrVanished)

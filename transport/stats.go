@@ -8,6 +8,12 @@ type Stats struct {
 	Peers, Connected int
 	// Forged is [Engine.Forged].
 	Forged uint64
+	// PathsFailed counts clients that never came by any path, HandshakesFailed
+	// those that came and did not get through the DTLS handshake.
+	PathsFailed, HandshakesFailed uint64
+	// Unauthentic counts SRTP and SRTCP packets that were forged, damaged,
+	// repeated or too old.
+	Unauthentic uint64
 	// SocketDropped counts datagrams that the kernel threw away because the
 	// media sockets' receive buffers were full; 0 where it does not tell.
 	SocketDropped uint64
@@ -138,6 +144,8 @@ func (e *Engine) Stats() Stats {
 	sum := e.mu.past
 	sum.Peers, sum.Forged, sum.Unsent = len(e.mu.peers), e.Forged(), e.Unsent()
 	sum.TCP = e.TCP()
+	sum.PathsFailed, sum.HandshakesFailed = e.failures.paths.Load(), e.failures.handshakes.Load()
+	sum.Unauthentic = e.failures.unauthentic.Load()
 	for p := range e.mu.peers {
 		sum.add(p.totals())
 		if p.connected.Load() {
