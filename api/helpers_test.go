@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -61,6 +62,44 @@ func (l *logBuffer) String() string {
 type fakePeer struct {
 	offer transport.Offer
 	once  sync.Once
+
+	mu         sync.Mutex
+	ufrag      string // the client's
+	candidates int    // times that some were added
+	restarts   int
+	err        error // what both fail with
+}
+
+func (p *fakePeer) ClientUFrag() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ufrag
+}
+
+func (p *fakePeer) AddCandidates(transport.Fragment) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.candidates++
+	return p.err
+}
+
+func (p *fakePeer) Restart(_ context.Context, f transport.Fragment) (transport.Restarted, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.restarts++
+	if p.err != nil {
+		return transport.Restarted{}, p.err
+	}
+	p.ufrag = f.UFrag
+	ours := fmt.Sprint("ours", p.restarts)
+	return transport.Restarted{Fragment: "a=ice-ufrag:" + ours + "\r\n", UFrag: ours}, nil
+}
+
+// failing has the peer refuse fragments.
+func (p *fakePeer) failing(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
 }
 
 func (*fakePeer) WriteAudio(*codec.EncodedFrame)                 {}
@@ -72,13 +111,13 @@ func (p *fakePeer) Close() error                                 { p.end(nil); r
 func (p *fakePeer) end(err error)                                { p.once.Do(func() { p.offer.Handler.PeerClosed(err) }) }
 func (p *fakePeer) up()                                          { p.offer.Handler.Feedback(codec.Feedback{Link: codec.LinkUp}) }
 
-func (f *fixture) fakeAccept(_ context.Context, o transport.Offer) (mixer.Endpoint, transport.Answer, error) {
+func (f *fixture) fakeAccept(_ context.Context, o transport.Offer) (connection, transport.Answer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return nil, transport.Answer{}, f.err
 	}
-	p := &fakePeer{offer: o}
+	p := &fakePeer{offer: o, ufrag: "theirs"}
 	f.peers = append(f.peers, p)
 	return p, transport.Answer{
 		SDP: "v=0\r\nanswer", UFrag: "uFr4g+/x",

@@ -34,11 +34,11 @@ const (
 
 // joiner is a transport's engine. *transport.Engine satisfies it by way of
 // acceptWith.
-type joiner func(context.Context, transport.Offer) (mixer.Endpoint, transport.Answer, error)
+type joiner func(context.Context, transport.Offer) (connection, transport.Answer, error)
 
-// acceptWith keeps a nil *Peer from becoming an Endpoint that is not nil.
+// acceptWith keeps a nil *Peer from becoming a connection that is not nil.
 func acceptWith(e *transport.Engine) joiner {
-	return func(ctx context.Context, o transport.Offer) (mixer.Endpoint, transport.Answer, error) {
+	return func(ctx context.Context, o transport.Offer) (connection, transport.Answer, error) {
 		peer, answer, err := e.Accept(ctx, o)
 		if err != nil {
 			return nil, transport.Answer{}, err
@@ -79,17 +79,18 @@ func (s *Server) join(role mixer.Role) rawHandler {
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), joinTimeout)
 		defer cancel()
-		x, answer, err := s.connect(ctx, mixer.RoomID(chi.URLParam(r, "room")), who.MayCreate, req, offer, address)
+		x, answer, err := s.connect(ctx, mixer.RoomID(chi.URLParam(r, "room")), who.MayCreate, req, offer, address, r.URL.Query().Get("replaces"))
 		if err != nil {
 			return err
 		}
-		etag := `"` + answer.UFrag + `"`
-		secret := s.sessions.publish(x, etag)
+		x.setTag(answer.UFrag)
+		secret := s.sessions.publish(x)
 		h := w.Header()
 		h.Set("Content-Type", sdpType)
 		h.Set("Cache-Control", "no-store")
 		h.Set("Location", "/v1/sessions/"+secret)
-		h.Set("ETag", etag)
+		h.Set("ETag", x.tag())
+		h.Set("Accept-Patch", transport.FragmentType)
 		h.Set("Link", fmt.Sprintf(`</v1/rooms/%s/participants/%s>; rel="describedby"`, x.room, x.ID()))
 		s.linkICEServers(h, r, string(x.ID()))
 		w.WriteHeader(http.StatusCreated)
@@ -98,9 +99,20 @@ func (s *Server) join(role mixer.Role) rawHandler {
 	}
 }
 
-// connect puts a participant into the room and connects it. The address was
-// reserved, and is released when this fails.
-func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, req mixer.JoinRequest, offer, address string) (*session, transport.Answer, error) {
+// connect puts a participant into the room and connects it, or connects the one
+// whose session is to be replaced. The address was reserved, and is released
+// when this fails.
+func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, req mixer.JoinRequest, offer, address, replaces string) (*session, transport.Answer, error) {
+	if replaces != "" {
+		old, err := s.sessions.replaced(replaces)
+		if err != nil {
+			s.sessions.release(address)
+			return nil, transport.Answer{}, err
+		}
+		if old != nil {
+			return s.comeBack(ctx, old, id, req, offer, address)
+		}
+	}
 	room, p, err := s.enter(ctx, id, mayCreate, req)
 	if err != nil {
 		s.sessions.release(address)
@@ -120,11 +132,17 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, r
 		p.Leave(err)
 		return nil, transport.Answer{}, err
 	}
-	sends := mixer.Media{Audio: answer.ReceivesAudio, Camera: answer.ReceivesCamera, Screen: answer.ReceivesScreen, Codec: answer.VideoReceived}
-	takes := mixer.Media{Audio: answer.SendsAudio, Camera: answer.SendsVideo && !req.Limits.NoVideo, Codec: answer.VideoSent}
+	x.connection = peer
+	sends, takes := agreed(req, answer)
 	p.LimitSound(answer.MaxAudioBps, answer.AudioFEC)
 	p.Attach(peer, sends, takes)
 	return x, answer, nil
+}
+
+// agreed is what offer and answer have in common, as the mixer puts it.
+func agreed(req mixer.JoinRequest, a transport.Answer) (sends, takes mixer.Media) {
+	return mixer.Media{Audio: a.ReceivesAudio, Camera: a.ReceivesCamera, Screen: a.ReceivesScreen, Codec: a.VideoReceived},
+		mixer.Media{Audio: a.SendsAudio, Camera: a.SendsVideo && !req.Limits.NoVideo, Codec: a.VideoSent}
 }
 
 // roles are the transport's words for the mixer's.
@@ -174,7 +192,7 @@ func parameterFault(err error) error {
 }
 
 // joinParameters are what the query may hold, in the order of the document.
-var joinParameters = []string{"name", "maxWidth", "maxHeight", "maxFps", "maxBitrate", "constantSize", "video"}
+var joinParameters = []string{"name", "maxWidth", "maxHeight", "maxFps", "maxBitrate", "constantSize", "video", "replaces"}
 
 // joinRequest reads the query. What it does not know is refused by name: a
 // limit that is misspelt would otherwise be no limit.
@@ -212,6 +230,9 @@ func joinRequest(rawQuery string) (req mixer.JoinRequest, err error) {
 	var detail string
 	if req.Name, detail = cleanName(query.Get("name")); detail != "" {
 		faults = append(faults, Fault{Parameter: "name", Detail: detail})
+	}
+	if query.Has("replaces") && !secretPattern.MatchString(query.Get("replaces")) {
+		faults = append(faults, Fault{Parameter: "replaces", Detail: "want the secret of a session: what its Location ends with"})
 	}
 	faults = append(faults, strangers(query, joinParameters...)...)
 	if len(faults) > 0 {

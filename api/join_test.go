@@ -223,9 +223,9 @@ func TestSession(t *testing.T) {
 	if r.Header.Get("ETag") != `"uFr4g+/x"` {
 		t.Errorf("ETag %s", r.Header.Get("ETag"))
 	}
-	patch := f.do("PATCH", loc, "a=ice-ufrag:x", "Content-Type", "application/trickle-ice-sdpfrag")
-	patch.problem(t, 405, "method-not-allowed")
-	if got := patch.Header.Get("Allow"); got != "GET, HEAD, DELETE" {
+	put := f.do("PUT", loc, "x")
+	put.problem(t, 405, "method-not-allowed")
+	if got := put.Header.Get("Allow"); got != "GET, HEAD, PATCH, DELETE, OPTIONS" {
 		t.Errorf("Allow: %s", got)
 	}
 	f.do("DELETE", loc, "", "If-Match", `"other"`).problem(t, 412, "precondition-failed")
@@ -285,7 +285,7 @@ func TestGoneIsBounded(t *testing.T) {
 	var secrets []string
 	for range maxGone + 10 {
 		x := &session{Participant: p, registry: f.sessions, done: make(chan struct{})}
-		secrets = append(secrets, f.sessions.publish(x, ""))
+		secrets = append(secrets, f.sessions.publish(x))
 		f.sessions.end(x, transport.ErrVanished)
 	}
 	if n := len(f.sessions.mu.gone); n != maxGone {

@@ -21,7 +21,7 @@ const errorEvent = "error"
 
 // Message is what a client says on its session's data channel or WebSocket.
 type Message struct {
-	Type string `json:"type" enum:"chat,leave" doc:"chat: data is a ChatMessage. leave, on WebSockets only: ends the session"`
+	Type string `json:"type" enum:"chat,candidate,leave" doc:"chat: data is a ChatMessage. On WebSockets only: candidate, data is an ICEFragment; leave ends the session"`
 	Data any    `json:"data" required:"false"`
 }
 
@@ -84,6 +84,16 @@ func (h *hearing) obey(ctx context.Context, message []byte) (typ string, data an
 			return "", nil, true, inData(err)
 		}
 		return "", nil, true, inData(h.s.say(ctx, h.x, m))
+	case typ == candidateEvent && h.signals:
+		var m ICEFragment
+		if err := h.s.take(content, &m, nil, nil); err != nil {
+			return "", nil, true, inData(err)
+		}
+		answer, err := h.x.signalled(ctx, m)
+		if err != nil || answer == nil {
+			return "", nil, true, err
+		}
+		return candidateEvent, answer, true, nil
 	case typ == "leave" && h.signals:
 		h.s.sessions.end(h.x, nil)
 		h.x.Leave(nil)
@@ -91,7 +101,7 @@ func (h *hearing) obey(ctx context.Context, message []byte) (typ string, data an
 	}
 	known := "chat"
 	if h.signals {
-		known = "chat, leave"
+		known = "chat, candidate, leave"
 	}
 	return "", nil, true, invalid("", Fault{Pointer: "#/type", Detail: "known are " + known})
 }

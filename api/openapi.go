@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"mixdown/mixer"
+	"mixdown/transport"
 )
 
 func pathParam(name, doc string) *huma.Param {
@@ -57,14 +58,16 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 				queryParam("constantSize", "true: the picture keeps its size; only frame rate and bitrate follow the link",
 					&huma.Schema{Type: huma.TypeBoolean}),
 				queryParam("video", "false: send no picture", &huma.Schema{Type: huma.TypeBoolean}),
+				queryParam("replaces", "The secret of the client's last session, which ends: the client is the same participant as before, with its tile and all that was set", &huma.Schema{Type: huma.TypeString}),
 			},
 			RequestBody: &huma.RequestBody{Required: true, Description: "An SDP offer, at most 64 KiB, with or without candidates", Content: sdp},
 			Responses: map[string]*huma.Response{"201": {
 				Description: "The SDP answer, with all candidates", Content: sdp,
 				Headers: map[string]*huma.Param{
-					"Location": header("The session, whose path is its credential"),
-					"ETag":     header("The ICE session"),
-					"Link":     header(`The participant, rel="describedby"; servers that the client may use to reach the media, rel="ice-server" (RFC 9725 section 4.6)`),
+					"Location":     header("The session, whose path is its credential"),
+					"ETag":         header("The ICE session"),
+					"Accept-Patch": header(transport.FragmentType),
+					"Link":         header(`The participant, rel="describedby"; servers that the client may use to reach the media, rel="ice-server" (RFC 9725 section 4.6)`),
 				},
 			}},
 		}, need, s.join(j.role), limit)
@@ -95,6 +98,25 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 		OperationID: "delete-session", Method: http.MethodDelete, Path: session, Summary: "Leave",
 		Parameters: []*huma.Param{secret}, Responses: map[string]*huma.Response{"200": {Description: "The client has left"}},
 	}, static(UseSession), s.deleteSession)
+	fragment := map[string]*huma.MediaType{transport.FragmentType: {Schema: &huma.Schema{Type: huma.TypeString}}}
+	s.raw(huma.Operation{
+		OperationID: "patch-session", Method: http.MethodPatch, Path: session,
+		Summary: "Candidates that the client has found (RFC 8840), or, with a new ice-ufrag and ice-pwd, an ICE restart",
+		Parameters: []*huma.Param{secret, {
+			Name: "If-Match", In: "header", Description: "The session's ETag, or *; required for a restart", Schema: &huma.Schema{Type: huma.TypeString},
+		}},
+		RequestBody: &huma.RequestBody{Required: true, Description: "At most 64 KiB and 64 candidates", Content: fragment},
+		Responses: map[string]*huma.Response{
+			"204": {Description: "The candidates were taken"},
+			"200": {Description: "Another ICE session has begun: the server's credentials and candidates", Content: fragment,
+				Headers: map[string]*huma.Param{"ETag": header("The new ICE session")}},
+		},
+	}, static(UseSession), s.patchSession)
+	s.raw(huma.Operation{
+		OperationID: "session-options", Method: http.MethodOptions, Path: session, Summary: "What can be patched here",
+		Parameters: []*huma.Param{secret},
+		Responses:  map[string]*huma.Response{"200": {Description: "See Accept-Patch", Headers: map[string]*huma.Param{"Accept-Patch": header(transport.FragmentType)}}},
+	}, static(Public), sessionOptions)
 }
 
 func (s *Server) documentRoutes() {

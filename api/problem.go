@@ -86,6 +86,7 @@ var (
 	badJSON         = kind{code: "bad-json", status: 400, title: "The body is not a JSON object"}
 	badRequest      = kind{code: "bad-request", status: 400, title: "The request cannot be understood"}
 	badSDP          = kind{code: "bad-sdp", status: 400, title: "The offer cannot be understood"}
+	badFragment     = kind{code: "bad-fragment", status: 400, title: "The ICE fragment cannot be understood"}
 	noUsableCodec   = kind{code: "no-usable-codec", status: 422, title: "The offer has no codec in common with the server"}
 	locked          = kind{code: "locked", status: 403, title: "The room is locked"}
 	foreignPage     = kind{code: "foreign-page", status: 403, title: "A server without keys serves its own pages on this machine only"}
@@ -112,12 +113,16 @@ var (
 	tooManyChats    = kind{code: "too-many-messages", status: 429, title: "Too many messages of one participant", retryAfter: 1}
 	notListening    = kind{code: "not-listening", status: 409, title: "Whom a message is for follows no events"}
 	tooManyLayouts  = kind{code: "too-many-layouts", status: 429, title: "Too many changes of one layout", retryAfter: 2}
+	tooManyRestarts = kind{code: "too-many-restarts", status: 429, title: "Too many ICE restarts of one session", retryAfter: 2}
 	draining        = kind{code: "draining", status: 503, title: "The server is shutting down", retryAfter: 5}
 	overloaded      = kind{code: "overloaded", status: 503, title: "The server has no room for more", retryAfter: 10}
 	kicked          = kind{code: "kicked", status: 410, title: "The participant was removed"}
 	roomClosed      = kind{code: "room-closed", status: 410, title: "The room was closed"}
 	drained         = kind{code: "drained", status: 410, title: "The server has shut down"}
 	vanished        = kind{code: "vanished", status: 410, title: "The client was not heard of for too long"}
+	replaced        = kind{code: "replaced", status: 410, title: "The client has come back by another session"}
+
+	conditionMissing = kind{code: "precondition-required", status: 428, title: "The request must say what it is about (If-Match)"}
 )
 
 // byKind maps the mixer's kinds of failure; reasons come first.
@@ -153,6 +158,9 @@ var byReason = []struct {
 	{mixer.ErrDraining, draining},
 	{mixer.ErrTooManyRooms, overloaded},
 	{transport.ErrBadSDP, badSDP},
+	{transport.ErrBadFragment, badFragment},
+	{transport.ErrTooManyRestarts, tooManyRestarts},
+	{transport.ErrOldFragment, byKind[mixer.Precondition]},
 	{transport.ErrNoUsableCodec, noUsableCodec},
 	{transport.ErrExhausted, overloaded},
 	{transport.ErrClosed, draining},
@@ -160,9 +168,9 @@ var byReason = []struct {
 
 // kinds lists every code once, for the documentation.
 func kinds() []kind {
-	all := []kind{badJSON, badRequest, badSDP, noUsableCodec, locked, foreignPage, full, roomEmpty, roomExists,
+	all := []kind{badJSON, badRequest, badSDP, badFragment, noUsableCodec, locked, foreignPage, full, roomEmpty, roomExists,
 		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noSession, noRoute, noMethod,
-		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, tooManyChats, notListening, draining, overloaded, kicked, roomClosed, drained, vanished}
+		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, tooManyChats, notListening, draining, overloaded, kicked, roomClosed, drained, vanished, replaced, conditionMissing, tooManyRestarts}
 	for _, k := range byKind {
 		if k.code != overloaded.code {
 			all = append(all, k)

@@ -42,6 +42,13 @@ type session struct {
 	room     mixer.RoomID
 	address  string // what the limit of half-open sessions counts by
 	halfOpen atomic.Bool
+	// silent says that it does not speak for its participant: not yet, or no more,
+	// since another session does.
+	silent     atomic.Bool
+	connection connection // set before the session can be found
+	// signalling is held while a fragment is carried out.
+	signalling sync.Mutex
+	etag       atomic.Value // string
 	// reason is why the server ends it; nil while it does not.
 	reason atomic.Pointer[kind]
 	done   chan struct{} // closed when it has ended
@@ -52,7 +59,24 @@ type session struct {
 	key   secretKey
 	open  bool // it is in the registry
 	ended bool
-	etag  string
+}
+
+// WriteAudio transfers one packet to the participant. It does not block.
+func (s *session) WriteAudio(f *codec.EncodedFrame) {
+	if s.silent.Load() {
+		f.Release()
+		return
+	}
+	s.Participant.WriteAudio(f)
+}
+
+// WriteVideo transfers one picture to the participant. It does not block.
+func (s *session) WriteVideo(id codec.SourceID, f *codec.EncodedFrame) {
+	if s.silent.Load() {
+		f.Release()
+		return
+	}
+	s.Participant.WriteVideo(id, f)
 }
 
 // Feedback watches the connection come up. It does not block.
@@ -60,13 +84,23 @@ func (s *session) Feedback(fb codec.Feedback) {
 	if fb.Link == codec.LinkUp {
 		s.connected()
 	}
-	s.Participant.Feedback(fb)
+	if !s.silent.Load() {
+		s.Participant.Feedback(fb)
+	}
 }
 
 // PeerClosed ends the session along with the participant. It does not block.
 func (s *session) PeerClosed(err error) {
 	s.registry.end(s, err)
-	s.Participant.PeerClosed(err)
+	s.Leave(err)
+}
+
+// Leave takes the participant out of its room, if the session speaks for it. It
+// does not block.
+func (s *session) Leave(reason error) {
+	if !s.silent.Load() {
+		s.Participant.Leave(reason)
+	}
 }
 
 func (s *session) connected() {
@@ -124,12 +158,17 @@ func (s *sessions) release(address string) {
 	}
 }
 
-// add makes a session for a participant whose address was reserved. It cannot
-// be found before publish.
-func (s *sessions) add(p *mixer.Participant, room mixer.RoomID, address string) *session {
+// make makes a session for a participant whose address was reserved.
+func (s *sessions) make(p *mixer.Participant, room mixer.RoomID, address string) *session {
 	x := &session{Participant: p, registry: s, room: room, address: address, done: make(chan struct{}),
 		chats: rate.NewLimiter(chatsPerSecond, chatBurst), serve: s.serve}
 	x.halfOpen.Store(true)
+	return x
+}
+
+// add makes the session of a participant. It cannot be found before publish.
+func (s *sessions) add(p *mixer.Participant, room mixer.RoomID, address string) *session {
+	x := s.make(p, room, address)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.participant[p.ID()] = x
@@ -138,11 +177,11 @@ func (s *sessions) add(p *mixer.Participant, room mixer.RoomID, address string) 
 
 // publish makes the session known under a fresh secret, which it returns. The
 // connection may have ended meanwhile: then the secret leads to that end.
-func (s *sessions) publish(x *session, etag string) (secret string) {
+func (s *sessions) publish(x *session) (secret string) {
 	secret = newSecret()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x.key, x.open, x.etag = keyOf(secret), true, etag
+	x.key, x.open = keyOf(secret), true
 	if x.ended {
 		s.remember(x)
 	} else {
@@ -167,12 +206,19 @@ func (s *sessions) end(x *session, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.finish(x)
+}
+
+// finish takes x out, once. The caller holds mu.
+func (s *sessions) finish(x *session) {
 	if x.ended {
 		return
 	}
 	x.ended = true
 	close(x.done)
-	delete(s.mu.participant, x.ID())
+	if s.mu.participant[x.ID()] == x {
+		delete(s.mu.participant, x.ID())
+	}
 	if x.open {
 		delete(s.mu.live, x.key)
 		s.remember(x)
@@ -251,7 +297,7 @@ func (s *Server) getSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("ETag", x.etag)
+	w.Header().Set("ETag", x.tag())
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -262,7 +308,7 @@ func (s *Server) deleteSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if match := r.Header.Get("If-Match"); match != "" && !listed(match, x.etag, wholeTag) {
+	if match := r.Header.Get("If-Match"); match != "" && !listed(match, x.tag(), wholeTag) {
 		return byKind[mixer.Precondition].problem("If-Match: the session has another ETag")
 	}
 	s.sessions.end(x, nil)

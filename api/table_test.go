@@ -42,6 +42,7 @@ var missing = map[string]string{
 	"POST /v1/sessions/{secret}/chat":                  "no-such-session",
 	"GET /v1/sessions/{secret}":                        "no-such-session",
 	"DELETE /v1/sessions/{secret}":                     "no-such-session",
+	"PATCH /v1/sessions/{secret}":                      "no-such-session",
 }
 
 // Every route x every error that comes from the request alone: a foreign page,
@@ -70,6 +71,9 @@ func TestEveryRouteEveryError(t *testing.T) {
 			}
 			sdp := !strings.HasPrefix(route, "/v1/") || key == "POST /v1/rooms/{room}/participants"
 			good := map[bool]string{true: "application/sdp", false: "application/json"}[sdp]
+			if key == "PATCH /v1/sessions/{secret}" {
+				good = "application/trickle-ice-sdpfrag"
+			}
 			f.do(method, path, "v=0{}", "Content-Type", "text/html").problem(t, 415, "unsupported-media-type")
 			f.do(method, path, "v=0"+strings.Repeat(" ", 64<<10), "Content-Type", good).problem(t, 413, "too-large")
 			if sdp {

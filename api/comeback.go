@@ -1,0 +1,100 @@
+package api
+
+import (
+	"context"
+	"regexp"
+
+	"mixdown/mixer"
+	"mixdown/transport"
+)
+
+// A client that comes back (?replaces=) proves by the secret of its last session
+// that it is who it was, and so it is: the same participant to everybody. The old
+// session is over at once.
+
+// secretPattern is what newSecret makes.
+var secretPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
+
+// replaced returns the session that a client wants to take the place of, or nil
+// when that has ended by itself, or is not known any more: then the client joins
+// as anybody does. Who was removed, or was replaced by somebody else already, is
+// told so.
+func (s *sessions) replaced(secret string) (*session, error) {
+	key := keyOf(secret)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x := s.mu.live[key]; x != nil {
+		return x, nil
+	}
+	if why, ok := s.mu.gone[key]; ok && why != vanished && why != drained {
+		return nil, why.problem("")
+	}
+	return nil, nil
+}
+
+// takeOver puts x in the place of old, whose participant it has: what old's
+// connection says from here on counts no more. It fails when old is over.
+func (s *sessions) takeOver(old, x *session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !old.reason.CompareAndSwap(nil, &replaced) {
+		return old.reason.Load().problem("")
+	}
+	if old.ended { // the client has left
+		return noSession.problem("")
+	}
+	old.silent.Store(true)
+	x.silent.Store(false)
+	s.finish(old)
+	s.mu.participant[x.ID()] = x
+	return nil
+}
+
+// comeBack connects the participant of a session anew. The address was reserved,
+// and is released when this fails. When it returns a session, nothing comes from
+// the old connection any more.
+func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, req mixer.JoinRequest, offer, address string) (*session, transport.Answer, error) {
+	p, in := old.Participant, old.Room()
+	info := p.Info()
+	var fault error
+	switch {
+	case room != old.room:
+		fault = invalid("", Fault{Parameter: "replaces", Detail: "want a session of this room"})
+	case req.Role != info.Role:
+		fault = invalid("", Fault{Parameter: "replaces", Detail: "want a session of a " + req.Role.String() + ": it is that of a " + info.Role.String()})
+	case req.Identity != info.Identity:
+		fault = byKind[mixer.Permission].problem("replaces: the session is somebody else's")
+	}
+	if fault != nil {
+		s.sessions.release(address)
+		return nil, transport.Answer{}, fault
+	}
+	x := s.sessions.make(p, old.room, address)
+	x.silent.Store(true)
+	peer, answer, err := s.accept(ctx, transport.Offer{
+		SDP: offer, Role: roles[req.Role], Epoch: in.Epoch(), CNAME: in.Info().Life, Handler: x,
+	})
+	if err != nil {
+		s.sessions.end(x, nil)
+		return nil, transport.Answer{}, err
+	}
+	if err := s.sessions.takeOver(old, x); err != nil {
+		_ = peer.Close() // ends x, which nobody has heard of
+		return nil, transport.Answer{}, err
+	}
+	x.connection = peer
+	sends, takes := agreed(req, answer)
+	was, err := in.Replace(ctx, p.ID(), mixer.Comeback{
+		Role: req.Role, Name: req.Name, Limits: req.Limits, Codec: req.Codec, Endpoint: peer, Sends: sends, Takes: takes,
+	})
+	if err != nil { // he is leaving, or is to: nobody speaks for him any more
+		_ = peer.Close() // ends x
+		p.Leave(err)
+		return nil, transport.Answer{}, err
+	}
+	p.LimitSound(answer.MaxAudioBps, answer.AudioFEC)
+	if err := was.Close(); err != nil {
+		s.log.Warn("closing a connection that was replaced", "participant", p.ID(), "error", err)
+	}
+	return x, answer, nil
+}
