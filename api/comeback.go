@@ -51,7 +51,7 @@ func (s *sessions) takeOver(old, x *session) error {
 }
 
 // comeBack connects the participant of a session anew. The address was reserved,
-// and is released when this fails. When it returns a session, nothing comes from
+// and is given back when this fails. When it returns a session, nothing comes from
 // the old connection any more.
 func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, req mixer.JoinRequest, offer, address string) (*session, transport.Answer, error) {
 	p, in := old.Participant, old.Room()
@@ -66,7 +66,7 @@ func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, 
 		fault = byKind[mixer.Permission].problem("replaces: the session is somebody else's")
 	}
 	if fault != nil {
-		s.sessions.release(address)
+		s.sessions.cancel(address)
 		return nil, transport.Answer{}, fault
 	}
 	x := s.sessions.make(p, old.room, address)

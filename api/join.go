@@ -100,13 +100,13 @@ func (s *Server) join(role mixer.Role) rawHandler {
 }
 
 // connect puts a participant into the room and connects it, or connects the one
-// whose session is to be replaced. The address was reserved, and is released
-// when this fails.
+// whose session is to be replaced. The address was reserved, and is given
+// back when this fails.
 func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, req mixer.JoinRequest, offer, address, replaces string) (*session, transport.Answer, error) {
 	if replaces != "" {
 		old, err := s.sessions.replaced(replaces)
 		if err != nil {
-			s.sessions.release(address)
+			s.sessions.cancel(address)
 			return nil, transport.Answer{}, err
 		}
 		if old != nil {
@@ -115,7 +115,7 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, r
 	}
 	room, p, err := s.enter(ctx, id, mayCreate, req)
 	if err != nil {
-		s.sessions.release(address)
+		s.sessions.cancel(address)
 		return nil, transport.Answer{}, parameterFault(err)
 	}
 	info := room.Info()

@@ -314,6 +314,32 @@ func TestHalfOpen(t *testing.T) {
 	f.join("/whep/r").problem(t, 429, "too-many-joins")
 }
 
+// TestPerAddress: an address has as many clients as it may, whatever becomes of
+// those that are refused, and others are not concerned.
+func TestPerAddress(t *testing.T) {
+	f := newFixture(t, false, func(c *Config) { c.MaxPerAddress = 2 })
+	f.do("PUT", "/v1/rooms/locked", `{"locked":true}`).want(t, 201)
+	for range 3 {
+		f.join("/whep/locked").want(t, 403)
+	}
+	f.failAccept(transport.ErrExhausted)
+	for range 3 {
+		f.join("/whep/r").want(t, 503)
+	}
+	f.failAccept(nil)
+	first := f.join("/whep/r").want(t, 201)
+	f.lastPeer().up()
+	f.join("/whep/r").want(t, 201)
+	f.join("/whep/r").problem(t, 429, "too-many-joins")
+	f.do("DELETE", first.Header.Get("Location"), "").want(t, 200)
+	f.do("DELETE", first.Header.Get("Location"), "").want(t, 404)
+	f.join("/whep/r").want(t, 201)
+	f.join("/whep/r").problem(t, 429, "too-many-joins")
+	f.lastPeer().end(transport.ErrVanished)
+	f.join("/whep/r").want(t, 201)
+	f.join("/whep/r").problem(t, 429, "too-many-joins")
+}
+
 func TestJoinRate(t *testing.T) {
 	f := newFixture(t, false, func(c *Config) { c.JoinsPerSecond = 5 })
 	codes := map[int]int{}

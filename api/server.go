@@ -54,6 +54,10 @@ type Config struct {
 	// answer and their first media key; negative is no limit. Defaults to
 	// 5, and to 200 without an Authorizer.
 	MaxHalfOpen int
+	// MaxPerAddress is how many clients of one address (IPv6: of a /64) may be
+	// connected or connecting; negative is no limit. Defaults to 200, since a
+	// whole office may have one address, and to no limit without an Authorizer.
+	MaxPerAddress int
 	// MaxStreams is how many clients may be told of events at one time, and
 	// MaxStreamsPerAddress how many of one address; negative is no limit.
 	// Default to 4096 and 100, and without an Authorizer to 2000 per address.
@@ -74,10 +78,10 @@ func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	joins, halfOpen, streams := 10, 5, 100
+	joins, halfOpen, clients, streams := 10, 5, 200, 100
 	if c.Authorizer == nil {
 		c.Authorizer = Keyless{Origins: c.Origins}
-		joins, halfOpen, streams = 100, 200, 2000
+		joins, halfOpen, clients, streams = 100, 200, -1, 2000
 	}
 	if c.JoinsPerSecond == 0 {
 		c.JoinsPerSecond = joins
@@ -87,6 +91,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxHalfOpen == 0 {
 		c.MaxHalfOpen = halfOpen
+	}
+	if c.MaxPerAddress == 0 {
+		c.MaxPerAddress = clients
 	}
 	if c.MaxStreams == 0 {
 		c.MaxStreams = 4096
@@ -165,7 +172,7 @@ func New(cfg Config) (*Server, error) {
 		log: cfg.Log, rooms: cfg.Rooms, check: cfg.Engine.CheckOffer, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
 		authorizer: cfg.Authorizer, pages: cfg.Pages, ice: cfg.ICEServers, origins: cfg.Origins,
 	}
-	s.sessions = newSessions(cfg.MaxHalfOpen, &s.draining)
+	s.sessions = newSessions(cfg.MaxHalfOpen, cfg.MaxPerAddress, &s.draining)
 	s.sessions.serve = s.serveChannel
 	var err error
 	s.streams = newStreams(cfg.MaxStreams, cfg.MaxStreamsPerAddress)

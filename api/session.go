@@ -112,9 +112,9 @@ func (s *session) connected() {
 // sessions knows all sessions by the digest of their secret. Safe for
 // concurrent use.
 type sessions struct {
-	// maxHalfOpen is per address; negative is no limit.
-	maxHalfOpen int
-	draining    *atomic.Bool
+	// maxHalfOpen and most are per address; negative is no limit.
+	maxHalfOpen, most int
+	draining          *atomic.Bool
 	// serve speaks with a session's client over its data channel.
 	serve func(*session, messageChannel)
 
@@ -123,38 +123,58 @@ type sessions struct {
 		live        map[secretKey]*session
 		participant map[mixer.ParticipantID]*session
 		halfOpen    map[string]int
-		gone        map[secretKey]kind
+		// clients counts those of each address, from the offer to the end.
+		clients map[string]int
+		gone    map[secretKey]kind
 		// order is a ring of the keys in gone, oldest at next once it is full.
 		order []secretKey
 		next  int
 	}
 }
 
-func newSessions(maxHalfOpen int, draining *atomic.Bool) *sessions {
-	s := &sessions{maxHalfOpen: maxHalfOpen, draining: draining}
+func newSessions(maxHalfOpen, most int, draining *atomic.Bool) *sessions {
+	s := &sessions{maxHalfOpen: maxHalfOpen, most: most, draining: draining}
 	s.mu.live = make(map[secretKey]*session)
 	s.mu.participant = make(map[mixer.ParticipantID]*session)
-	s.mu.halfOpen = make(map[string]int)
+	s.mu.halfOpen, s.mu.clients = make(map[string]int), make(map[string]int)
 	s.mu.gone = make(map[secretKey]kind)
 	return s
 }
 
-// reserve counts one more half-open session of the address, or refuses.
+// reserve counts one more client of the address, and half-open session, or
+// refuses. If no session comes of it, the caller calls cancel.
 func (s *sessions) reserve(address string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.maxHalfOpen >= 0 && s.mu.halfOpen[address] >= s.maxHalfOpen {
 		return tooMany.problem("too many clients of this address have not connected yet")
 	}
+	if s.most >= 0 && s.mu.clients[address] >= s.most {
+		return tooMany.problem("too many clients of this address are connected")
+	}
 	s.mu.halfOpen[address]++
+	s.mu.clients[address]++
 	return nil
 }
 
+// release says that one is not half-open any more.
 func (s *sessions) release(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.halfOpen[address]--; s.mu.halfOpen[address] <= 0 {
-		delete(s.mu.halfOpen, address)
+	less(s.mu.halfOpen, address)
+}
+
+// cancel takes back what reserve did.
+func (s *sessions) cancel(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	less(s.mu.halfOpen, address)
+	less(s.mu.clients, address)
+}
+
+func less(counts map[string]int, address string) {
+	if counts[address]--; counts[address] <= 0 {
+		delete(counts, address)
 	}
 }
 
@@ -216,6 +236,7 @@ func (s *sessions) finish(x *session) {
 	}
 	x.ended = true
 	close(x.done)
+	less(s.mu.clients, x.address)
 	if s.mu.participant[x.ID()] == x {
 		delete(s.mu.participant, x.ID())
 	}
