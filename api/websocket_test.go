@@ -197,6 +197,40 @@ func TestSessionSocket(t *testing.T) {
 	}
 }
 
+// Over a session's WebSocket ICE is signalled as by PATCH.
+func TestSocketSignals(t *testing.T) {
+	f := newFixture(t, false)
+	location := f.join("/v1/rooms/r/participants").want(t, 201).Header.Get("Location")
+	peer := f.lastPeer()
+	peer.up()
+	s := openSocket(t, overTCP(t, f)+location+"/events")
+	fragment := func(text string) string {
+		b, err := json.Marshal(Message{Type: "candidate", Data: ICEFragment{Fragment: text}})
+		must(t, err)
+		return string(b)
+	}
+	s.say(fragment(bareFragment))
+	s.say(fragment(otherFragment))
+	if a := into[ICEFragment](t, s.until("candidate")); a.Fragment != "a=ice-ufrag:ours1\r\n" || a.ETag != `"ours1"` {
+		t.Errorf("%+v", a)
+	}
+	peer.mu.Lock()
+	if peer.candidates != 1 || peer.restarts != 1 {
+		t.Errorf("%d times candidates, %d restarts", peer.candidates, peer.restarts)
+	}
+	peer.mu.Unlock()
+	s.say(fragment("a=ice-ufrag"))
+	if p := into[Problem](t, s.until("error")); p.Code != "bad-fragment" {
+		t.Errorf("%+v", p)
+	}
+	// What concerns the connection cannot be said over it.
+	c := serveFake(t, f, location)
+	c.received <- []byte(fragment(bareFragment))
+	if p := into[Problem](t, c.until("error")); p.Code != "invalid" || p.Errors[0].Pointer != "#/type" {
+		t.Errorf("%+v", p)
+	}
+}
+
 // Too long a message ends the WebSocket, silence does too.
 func TestSocketsAreBounded(t *testing.T) {
 	f := newFixture(t, false)
