@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"sync"
 	"time"
 
 	"mixdown/codec"
@@ -60,8 +61,9 @@ type Config struct {
 	// LateAfter defaults to 40 ms: two ticks, more than clients hold in store.
 	LateAfter time.Duration
 
-	governor *Governor // made by New
-	passing  passing   // made by the room
+	governor *Governor   // made by New
+	stills   *sync.Mutex // held while a picture is decoded; made by New
+	passing  passing     // made by the room
 }
 
 // Codecs makes the codecs that a room uses. All fields but the last three are

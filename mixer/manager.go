@@ -37,6 +37,7 @@ func New(cfg Config) (*Manager, error) {
 		return nil, &Error{Op: "mixer.new", Kind: Invalid, Err: err}
 	}
 	cfg.governor = newGovernor(cfg.Cores, worker.Cores(), cfg.Log)
+	cfg.stills = &sync.Mutex{}
 	m := &Manager{cfg: cfg, events: newEventHub(cfg.EventHistory, cfg.EventQueue)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.mu.byID = make(map[RoomID]*Room)
@@ -99,9 +100,17 @@ func (m *Manager) EnsureRoom(_ context.Context, rc RoomConfig) (r *Room, created
 	if err := rc.validate(op); err != nil {
 		return nil, false, err
 	}
+	if r, err := m.Room(rc.ID); err == nil {
+		return r, false, nil
+	}
+	// Without the lock, for which those wait who join other rooms.
+	looks, err := newStyle(op, &m.cfg, rc.Canvas, rc.Layout)
+	if err != nil {
+		return nil, false, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r := m.mu.byID[rc.ID]; r != nil {
+	if r := m.mu.byID[rc.ID]; r != nil { // made meanwhile
 		return r, false, nil
 	}
 	switch {
@@ -111,7 +120,7 @@ func (m *Manager) EnsureRoom(_ context.Context, rc RoomConfig) (r *Room, created
 		return nil, false, &Error{Op: op, Kind: Exhausted, Room: rc.ID,
 			Err: fmt.Errorf("%w: %d", ErrTooManyRooms, m.cfg.MaxRooms)}
 	}
-	if r, err = newRoom(m.ctx, m.cfg, rc, m.phase(), m.isDraining); err != nil {
+	if r, err = newRoom(m.ctx, m.cfg, rc, looks, m.phase(), m.isDraining); err != nil {
 		return nil, false, err
 	}
 	r.tidings.hub = m.events

@@ -105,10 +105,10 @@ var errRoomEnded = errors.New("the room has ended")
 
 // newRoom makes a room that lives until ctx is done; run starts it. phase
 // shifts its clocks against those of other rooms.
-func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration, draining func() bool) (*Room, error) {
+func newRoom(ctx context.Context, cfg Config, rc RoomConfig, looks style, phase time.Duration, draining func() bool) (*Room, error) {
 	life, created := newID("R_"), time.Now()
 	r := &Room{
-		cfg: cfg, room: rc, life: life, created: created, draining: draining,
+		cfg: cfg, room: rc, looks: looks, life: life, created: created, draining: draining,
 		epoch: codec.Now() + phase, epochWall: created.Add(phase),
 		log:      cfg.Log.With("room", rc.ID, "roomId", life),
 		frames:   codec.NewVideoPool(cfg.RoomVideoBytes),
@@ -126,9 +126,6 @@ func newRoom(ctx context.Context, cfg Config, rc RoomConfig, phase time.Duration
 	cfg.passing = passing{r.epoch, r.wake}
 	r.cfg = cfg
 	var err error
-	if r.looks, err = newStyle("room.create", &cfg, rc.Canvas, rc.Layout); err != nil {
-		return nil, err
-	}
 	if r.main, err = newProgram(cfg, rc, r.looks, "", r.frames, r.log); err != nil {
 		return nil, &Error{Op: "room.create", Kind: Internal, Room: rc.ID, Err: err}
 	}

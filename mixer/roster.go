@@ -171,7 +171,7 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 	var face *codec.VideoFrame
 	if patch.Avatar != nil && *patch.Avatar != "" {
 		var err error
-		if face, err = loadStill(r.cfg.Media, *patch.Avatar, avatarSide, avatarSide); errors.Is(err, ErrNoMedia) {
+		if face, err = loadStill(&r.cfg, *patch.Avatar, avatarSide, avatarSide); errors.Is(err, ErrNoMedia) {
 			return ParticipantInfo{}, &Error{Op: op, Kind: Unavailable, Participant: id, Err: err}
 		} else if err != nil {
 			return ParticipantInfo{}, bad("/avatar", "%w", err)

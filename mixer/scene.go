@@ -131,7 +131,7 @@ type shownItem struct {
 
 // items lists what canvas c of a program may show.
 func (v *view) items(c *canvas, now time.Duration) []shownItem {
-	var items []shownItem
+	items := make([]shownItem, 0, len(v.members)+2) // a screen or two
 	for _, p := range v.members {
 		if p.source == nil || c.spec.HideSelf && c.owner == p {
 			continue
@@ -169,8 +169,8 @@ func (r *Room) arrangeCanvas(v *view, c *canvas) (changed bool) {
 	}
 	plan := v.solve(c, items)
 	c.plan = plan
-	info := LayoutInfo{Spec: c.spec, Canvas: c.size}
-	scene := &video.Scene{Background: c.background()}
+	info := LayoutInfo{Spec: c.spec, Canvas: c.size, Tiles: make([]LayoutTile, 0, len(plan.Tiles))}
+	scene := &video.Scene{Background: c.background(), Tiles: make([]video.Tile, 0, len(plan.Tiles))}
 	for _, placed := range plan.Tiles {
 		if placed.Item < 0 {
 			continue

@@ -1,8 +1,6 @@
 package mixer
 
 import (
-	"os"
-
 	"mixdown/codec"
 	"mixdown/mixer/layout"
 	"mixdown/mixer/video"
@@ -28,7 +26,7 @@ func newStyle(op string, cfg *Config, c layout.Canvas, spec layout.Spec) (style,
 	if spec.BackgroundImage == "" {
 		return style{spec: spec}, nil
 	}
-	picture, err := loadStill(cfg.Media, spec.BackgroundImage, c.Width, c.Height)
+	picture, err := loadStill(cfg, spec.BackgroundImage, c.Width, c.Height)
 	if err == ErrNoMedia {
 		return style{}, &Error{Op: op, Kind: Unavailable, Err: err}
 	}
@@ -40,15 +38,18 @@ func newStyle(op string, cfg *Config, c layout.Canvas, spec layout.Spec) (style,
 
 // loadStill decodes a picture of the media directory, no larger than it takes
 // to cover width x height. Its memory is nobody's to give back: canvases that
-// show it no more may still be drawn, so it is left to the garbage collector.
-func loadStill(media *os.Root, name string, width, height int) (*codec.VideoFrame, error) {
-	if media == nil {
+// show it no more may still be drawn, so it is left to the garbage collector. Of many at once one is decoded at a time, since each
+// takes 64 MB for that long.
+func loadStill(cfg *Config, name string, width, height int) (*codec.VideoFrame, error) {
+	if cfg.Media == nil {
 		return nil, ErrNoMedia
 	}
-	f, err := openMedia(media, name)
+	f, err := openMedia(cfg.Media, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	cfg.stills.Lock()
+	defer cfg.stills.Unlock()
 	return video.DecodeImage(f, codec.NewVideoPool(int64(codec.VideoFrameBytes(video.MaxImageSide, video.MaxImageSide))), width, height)
 }

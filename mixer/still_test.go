@@ -99,3 +99,25 @@ func TestStills(t *testing.T) {
 		t.Errorf("without a directory: %v", err)
 	}
 }
+
+// While pictures are decoded for a room, other rooms are made and joined.
+func TestStillsHoldNobodyUp(t *testing.T) {
+	m, other := mediaRoom(t, RoomConfig{})
+	m.cfg.stills.Lock() // a picture that takes its time
+	made := make(chan error)
+	go func() {
+		_, err := m.CreateRoom(t.Context(), RoomConfig{ID: "red", Layout: layout.Spec{BackgroundImage: "red.png"}})
+		made <- err
+	}()
+	for range 20 {
+		enter(t, other, "Ann")
+		m.Stats()
+	}
+	m.cfg.stills.Unlock()
+	if err := <-made; err != nil {
+		t.Error(err)
+	}
+	if n := len(m.Rooms()); n != 2 {
+		t.Errorf("%d rooms", n)
+	}
+}
