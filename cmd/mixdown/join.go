@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"time"
@@ -31,6 +32,7 @@ type joinCmd struct {
 	Name    string        `default:"mixdown join" help:"Name to be shown (${default})."`
 	NoVideo bool          `help:"Receive sound only."`
 	Uplink  bool          `default:"true" negatable:"" help:"Send pictures as small as the server asks for, and none that nobody sees (on; --no-uplink)."`
+	Again   bool          `name:"reconnect" default:"true" negatable:"" help:"Join again when the connection is lost or the server restarts, as the same participant if it can (on; --no-reconnect)."`
 	Quiet   bool          `short:"q" help:"No progress, no summary."`
 }
 
@@ -84,7 +86,11 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 		}
 		config.OnAudio, config.OnVideo = save.audio, save.video
 	}
-	joined, err := client.New(config)
+	say := s.Err
+	if c.Quiet {
+		say = io.Discard
+	}
+	room, err := newStay(config, c.Again, say, save.rejoined)
 	if err != nil {
 		return errors.Join(err, save.Close())
 	}
@@ -93,15 +99,19 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 	ended := make(chan struct{})
 	group.Go(func() error {
 		defer close(ended)
-		return joined.Run(groupCtx)
+		return room.run(groupCtx)
 	})
 	group.Go(func() error {
-		show.run(ended, joined)
+		show.run(ended, room.client.Load)
 		return nil
 	})
 	err = errors.Join(group.Wait(), save.Close())
 	if !c.Quiet {
-		summary(s.Out, joined, show.joined, codec.Now())
+		if n := room.attempts.Load(); n > 0 {
+			fmt.Fprintf(s.Out, "rejoined   after %d attempts; what follows is of the last\n", n)
+		}
+		last := room.client.Load()
+		summary(s.Out, last, last.Joined(), codec.Now())
 		if save != nil {
 			fmt.Fprintf(s.Out, "saved      %s\n", save.summary())
 		}

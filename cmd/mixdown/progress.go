@@ -10,18 +10,15 @@ import (
 	"golang.org/x/term"
 
 	"mixdown/cmd/mixdown/internal/client"
-	"mixdown/codec"
 )
 
 // progress shows on a terminal how a client fares.
 type progress struct {
-	bar    *progressbar.ProgressBar // nil when nobody looks
-	total  time.Duration            // 0 is open end
-	joined time.Duration            // when media could flow, on the process's clock
+	bar *progressbar.ProgressBar // nil when nobody looks
 }
 
 func newProgress(w io.Writer, quiet bool, total time.Duration) *progress {
-	p := &progress{total: total}
+	p := &progress{}
 	f, ok := w.(*os.File)
 	if quiet || !ok || !term.IsTerminal(int(f.Fd())) {
 		return p
@@ -35,20 +32,16 @@ func newProgress(w io.Writer, quiet bool, total time.Duration) *progress {
 	return p
 }
 
-// run updates the terminal once a second until ended is closed.
-func (p *progress) run(ended <-chan struct{}, c *client.Client) {
-	select {
-	case <-ended:
-		return
-	case <-c.Connected():
-	}
-	p.joined = codec.Now()
+// run updates the terminal once a second until ended is closed. latest returns
+// the client whose turn it is.
+func (p *progress) run(ended <-chan struct{}, latest func() *client.Client) {
 	if p.bar == nil {
 		<-ended
 		return
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var of *client.Client
 	var before client.Stats
 	for {
 		select {
@@ -56,12 +49,20 @@ func (p *progress) run(ended <-chan struct{}, c *client.Client) {
 			_ = p.bar.Finish() // a terminal that has gone is no fault
 			return
 		case <-tick.C:
-			now := c.Stats()
-			p.bar.Describe(fmt.Sprintf("%2d fps %dx%d, %2d audio/s", now.VideoReceived.Frames-before.VideoReceived.Frames,
-				now.VideoReceived.Width, now.VideoReceived.Height, now.AudioReceived.Packets-before.AudioReceived.Packets))
-			before = now
-			_ = p.bar.Add(1)
 		}
+		c := latest()
+		if c.Joined() == 0 {
+			p.bar.Describe("joining")
+			continue
+		}
+		if c != of {
+			of, before = c, client.Stats{}
+		}
+		now := c.Stats()
+		p.bar.Describe(fmt.Sprintf("%2d fps %dx%d, %2d audio/s", now.VideoReceived.Frames-before.VideoReceived.Frames,
+			now.VideoReceived.Width, now.VideoReceived.Height, now.AudioReceived.Packets-before.AudioReceived.Packets))
+		before = now
+		_ = p.bar.Add(1)
 	}
 }
 

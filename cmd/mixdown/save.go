@@ -22,6 +22,7 @@ type saver struct {
 	audioZero       time.Duration
 	audioSet        bool
 	videoZero       time.Duration
+	videoSet        bool
 	width, height   int
 	frames, packets int
 	dropped         int // before the first key frame, or after an error
@@ -44,10 +45,27 @@ func (s *saver) video(f client.Frame) {
 			Video: &webm.VideoTrack{Width: f.Width, Height: f.Height},
 			Audio: &webm.AudioTrack{},
 		})
-		s.start, s.videoZero = codec.Now(), f.PTS
+		s.start, s.videoZero, s.videoSet = codec.Now(), f.PTS, true
+	}
+	if !s.videoSet && s.webm != nil {
+		if !f.Key || f.Width != s.width || f.Height != s.height {
+			s.dropped++
+			return
+		}
+		s.videoSet, s.videoZero = true, f.PTS-(codec.Now()-s.start)
 	}
 	if s.write(codec.VP8, f.Data, f.Key, f.PTS-s.videoZero) {
 		s.frames++
+	}
+}
+
+// rejoined says that what comes from now on is of another connection: the file
+// goes on with its next key frame, and has a pause as long as it took. (Such a
+// picture has the same size, which was asked for as constant; of another one
+// only the sound is stored.)
+func (s *saver) rejoined() {
+	if s != nil {
+		s.audioSet, s.videoSet = false, false
 	}
 }
 

@@ -12,8 +12,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3/pkg/crypto/selfsign"
@@ -26,13 +29,32 @@ import (
 // Errors of [Client.Run], to be tested with errors.Is.
 var (
 	// ErrRefused says that the server answered the offer with an error; the
-	// wrapping error has its words.
+	// wrapping error, a [Refusal], has its words.
 	ErrRefused = errors.New("the server refused")
+	// ErrSource says that Video or Audio failed; the wrapping error says how.
+	ErrSource = errors.New("source")
 	// ErrNoConnection says that no connection came about.
 	ErrNoConnection = errors.New("no media connection")
 	// ErrDisconnected says that the connection ended, which was not our wish.
 	ErrDisconnected = errors.New("disconnected")
 )
+
+// Refusal is an [ErrRefused].
+type Refusal struct {
+	// Status is the answer's, of HTTP; Text what it says, bounded.
+	Status int
+	Text   string
+	// RetryAfter is how long the server asks to wait; 0 when it does not.
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("%v: %d %s: %s", ErrRefused, r.Status, http.StatusText(r.Status), r.Text)
+}
+
+// Is says that it is an ErrRefused.
+func (r *Refusal) Is(target error) bool { return target == ErrRefused }
 
 // Config says where a client joins and what it sends. Only URL is required.
 type Config struct {
@@ -71,6 +93,16 @@ type Config struct {
 	HTTP *http.Client
 	// ConnectTimeout from offer to connection. Defaults to 10 s.
 	ConnectTimeout time.Duration
+	// ConsentTimeout is how long a server may give no answer before the client
+	// ends with ErrDisconnected. Defaults to 30 s (RFC 7675 section 5.1).
+	ConsentTimeout time.Duration
+	// KeepPlace leaves the session as it is when the connection ends by itself,
+	// for a later client that Replaces it.
+	KeepPlace bool
+	// Replaces is the [Client.Session] of an earlier client, if this one is to be
+	// the same participant. A server that does not know it takes this one for
+	// somebody new.
+	Replaces string
 	// Log defaults to discarding.
 	Log *slog.Logger
 }
@@ -87,6 +119,8 @@ type Client struct {
 	video     *track
 	cname     string
 	connected chan struct{}
+	session   atomic.Pointer[string]
+	joined    atomic.Int64
 	fail      context.CancelCauseFunc // ends Run; set by it
 }
 
@@ -114,8 +148,16 @@ func New(cfg Config) (*Client, error) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 10 * time.Second
 	}
+	if cfg.ConsentTimeout == 0 {
+		cfg.ConsentTimeout = consentTimeout
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Replaces != "" {
+		if endpoint, err = replacing(endpoint, cfg.Replaces); err != nil {
+			return nil, err
+		}
 	}
 	c := &Client{cfg: cfg, endpoint: endpoint, role: role, connected: make(chan struct{})}
 	// One msid and CNAME for both, so that a receiver knows they belong together.
@@ -145,6 +187,18 @@ func NewCertificate() (*Certificate, error) {
 
 // Connected is closed when media can flow for the first time.
 func (c *Client) Connected() <-chan struct{} { return c.connected }
+
+// Joined returns when that was, on the process's clock; 0 before.
+func (c *Client) Joined() time.Duration { return time.Duration(c.joined.Load()) }
+
+// Session returns what [Config.Replaces] of a later client takes to be the same
+// participant; "" before the server has answered. It is a secret.
+func (c *Client) Session() string {
+	if s := c.session.Load(); s != nil {
+		return path.Base(*s)
+	}
+	return ""
+}
 
 // Stats returns a snapshot of the counters.
 func (c *Client) Stats() Stats {
@@ -208,6 +262,9 @@ func (c *Client) Run(parent context.Context) (err error) {
 	}
 	goodbye := func() {}
 	defer func() {
+		if c.cfg.KeepPlace && parent.Err() == nil {
+			return
+		}
 		c.leave(session)
 		goodbye()
 	}()
@@ -222,13 +279,14 @@ func (c *Client) Run(parent context.Context) (err error) {
 		}
 		return err
 	}
+	c.joined.Store(int64(codec.Now()))
 	close(c.connected)
 
 	start := time.Now()
 	for _, t := range c.tracks() {
 		wg.Go(func() {
 			if err := t.run(ctx, start); err != nil {
-				cancel(fmt.Errorf("%s source: %w", t.kind, err))
+				cancel(fmt.Errorf("%s %w: %w", t.kind, ErrSource, err))
 			}
 		})
 	}
@@ -322,11 +380,13 @@ func (c *Client) negotiate(ctx context.Context, fingerprint string) (a *answer, 
 		return nil, "", err
 	}
 	if res.StatusCode != http.StatusCreated {
-		return nil, "", fmt.Errorf("%w: %s: %s", ErrRefused, res.Status, strings.TrimSpace(string(body)))
+		seconds, _ := strconv.Atoi(res.Header.Get("Retry-After")) // a date is none of ours
+		return nil, "", &Refusal{res.StatusCode, strings.TrimSpace(string(body)), time.Duration(max(seconds, 0)) * time.Second}
 	}
 	if session, err = resolve(c.endpoint, res.Header.Get("Location")); err != nil {
 		return nil, "", err
 	}
+	c.session.Store(&session)
 	if a, err = parseAnswer(string(body), len(lines)); err == nil {
 		c.link.ice.remote, c.link.ice.candidates = a.remote, a.candidates
 		for i, t := range tracks {
@@ -402,7 +462,7 @@ func (c *Client) keepUp(ctx context.Context) {
 		if now >= consent {
 			// Clients that joined together do not go on together (RFC 7675 section 5.1).
 			consent = now + consentInterval*4/5 + mathrand.N(consentInterval*2/5)
-			if err := c.link.consent(now); err != nil {
+			if err := c.link.consent(now, c.cfg.ConsentTimeout); err != nil {
 				c.fail(fmt.Errorf("%w: %w", ErrDisconnected, err))
 				return
 			}

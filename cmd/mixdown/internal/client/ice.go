@@ -150,10 +150,11 @@ func (l *link) connect(ctx context.Context) error {
 var errNoConsent = errors.New("the server does not answer")
 
 // consent checks the path in use; the path stays nominated, so that a server
-// follows a client whose address changes. Call it each consentInterval.
-func (l *link) consent(now time.Duration) error {
+// follows a client whose address changes. Call it each consentInterval. It fails
+// when the server has not answered for longer than patience.
+func (l *link) consent(now, patience time.Duration) error {
 	l.check(*l.ice.selected.Load(), true)
-	if silent := now - time.Duration(l.ice.answered.Load()); silent > consentTimeout {
+	if silent := now - time.Duration(l.ice.answered.Load()); silent > patience {
 		return fmt.Errorf("%w for %v", errNoConsent, silent.Round(time.Second))
 	}
 	return nil

@@ -49,3 +49,15 @@ func Endpoint(raw, name string) (endpoint string, role Role, err error) {
 	}
 	return u.String(), role, nil
 }
+
+// replacing adds the session whose place is to be taken.
+func replacing(endpoint, session string) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", fmt.Errorf("URL: %w", err)
+	}
+	q := u.Query()
+	q.Set("replaces", session)
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
