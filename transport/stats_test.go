@@ -18,7 +18,9 @@ func TestStatsAddCountsEveryField(t *testing.T) {
 			v.Field(i).SetUint(uint64(i) + 1)
 		}
 	}
-	one.Forged, one.SocketDropped, one.Unsent = 0, 0, 0 // the engine's own, not a peer's
+	// The engine's own, not a peer's:
+	one.Forged, one.SocketDropped, one.Unsent = 0, 0, 0
+	one.PathsFailed, one.HandshakesFailed, one.Unauthentic = 0, 0, 0
 	sum.add(one)
 	sum.add(one)
 	got, want := reflect.ValueOf(sum), reflect.ValueOf(one)
