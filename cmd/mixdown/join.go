@@ -28,6 +28,7 @@ type joinCmd struct {
 	Tone    float64       `placeholder:"HZ" help:"A tone to send, on top of an audio file or alone."`
 	RED     int           `name:"red" default:"1" placeholder:"N" help:"How many earlier packets each packet of sound repeats against loss, 0 to 2 (${default})."`
 	Save    string        `placeholder:"FILE" help:"WebM file for what is received; the picture then keeps its size."`
+	Hear    string        `placeholder:"FILE|speaker" help:"Where to play what is heard: a WAV file, or the loudspeaker."`
 	For     time.Duration `placeholder:"TIME" help:"Leave after this time (until interrupted)."`
 	Name    string        `default:"mixdown join" help:"Name to be shown (${default})."`
 	NoVideo bool          `help:"Receive sound only."`
@@ -76,23 +77,17 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer closeSources()
 
-	var save *saver
-	if c.Save != "" {
-		if save, err = newSaver(c.Save); err != nil {
-			return err
-		}
-		if config.URL, err = constantSize(c.URL); err != nil {
-			return errors.Join(err, save.Close())
-		}
-		config.OnAudio, config.OnVideo = save.audio, save.video
+	out, err := c.receive(&config)
+	if err != nil {
+		return err
 	}
 	say := s.Err
 	if c.Quiet {
 		say = io.Discard
 	}
-	room, err := newStay(config, c.Again, say, save.rejoined)
+	room, err := newStay(config, c.Again, say, out.rejoined)
 	if err != nil {
-		return errors.Join(err, save.Close())
+		return errors.Join(err, out.Close())
 	}
 	show := newProgress(s.Err, c.Quiet, c.For)
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -105,19 +100,64 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 		show.run(ended, room.client.Load)
 		return nil
 	})
-	err = errors.Join(group.Wait(), save.Close())
+	err = errors.Join(group.Wait(), out.Close())
 	if !c.Quiet {
 		if n := room.attempts.Load(); n > 0 {
 			fmt.Fprintf(s.Out, "rejoined   after %d attempts; what follows is of the last\n", n)
 		}
 		last := room.client.Load()
 		summary(s.Out, last, last.Joined(), codec.Now())
-		if save != nil {
-			fmt.Fprintf(s.Out, "saved      %s\n", save.summary())
+		if out.save != nil {
+			fmt.Fprintf(s.Out, "saved      %s\n", out.save.summary())
 		}
 	}
 	return err
 }
+
+// outputs is where what is received goes, as far as that was asked for.
+type outputs struct {
+	save *saver
+	hear *hearing
+}
+
+// receive opens them and hooks them up.
+func (c *joinCmd) receive(config *client.Config) (out outputs, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, out.Close())
+		}
+	}()
+	if c.Save != "" {
+		if out.save, err = newSaver(c.Save); err != nil {
+			return out, err
+		}
+		if config.URL, err = constantSize(c.URL); err != nil {
+			return out, err
+		}
+		config.OnAudio, config.OnVideo = out.save.audio, out.save.video
+	}
+	if c.Hear != "" {
+		if out.hear, err = newHearing(c.Hear); err != nil {
+			return out, err
+		}
+		config.OnAudio = out.hear.audio
+		if out.save != nil {
+			config.OnAudio = func(p client.Packet) {
+				out.save.audio(p)
+				out.hear.audio(p)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (o outputs) rejoined() {
+	o.save.rejoined()
+	o.hear.rejoined()
+}
+
+// Close finishes the files.
+func (o outputs) Close() error { return errors.Join(o.save.Close(), o.hear.Close()) }
 
 // constantSize asks for a picture that keeps its size, unless the URL says
 // something of it: files say at their beginning what that is.

@@ -4,7 +4,7 @@
 //
 // A [Camera] and a [Microphone] are sources for package client. Each has a
 // goroutine that reads the device and encodes; a reader that is too slow loses
-// what is newest, counted.
+// what is newest, counted. A [Speaker] plays what is pulled.
 package device
 
 import (

@@ -22,15 +22,24 @@ import (
 // where there is none. This one does the same, with the same library, when a
 // microphone is first asked for.
 
-// sound is the sound system, opened once and for the life of the process.
-var sound = sync.OnceValues(func() (*malgo.AllocatedContext, error) {
+// system is the sound system, opened once and for the life of the process.
+var system = sync.OnceValues(func() (*malgo.AllocatedContext, error) {
 	ctx, err := malgo.InitContext(nil, malgo.ContextConfig{}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("no sound system to be had: %w", err)
 	}
+	return ctx, nil
+})
+
+// registerMicrophones does so once.
+var registerMicrophones = sync.OnceValue(func() error {
+	ctx, err := system()
+	if err != nil {
+		return err
+	}
 	devices, err := ctx.Devices(malgo.Capture)
 	if err != nil {
-		return nil, fmt.Errorf("microphones: %w", err)
+		return fmt.Errorf("microphones: %w", err)
 	}
 	for _, d := range devices {
 		priority := driver.PriorityNormal
@@ -41,16 +50,11 @@ var sound = sync.OnceValues(func() (*malgo.AllocatedContext, error) {
 			Label: d.ID.String(), Name: d.Name(), DeviceType: driver.Microphone, Priority: priority,
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return ctx, nil
+	return nil
 })
-
-func registerMicrophones() error {
-	_, err := sound()
-	return err
-}
 
 // microphone implements driver.Adapter and driver.AudioRecorder.
 type microphone struct {
