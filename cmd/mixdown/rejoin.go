@@ -18,7 +18,8 @@ const (
 	// random, so that those whom a server has lost do not come back together.
 	firstPause, longestPause = 500 * time.Millisecond, 30 * time.Second
 	// silenceAllowed is how long the server may be silent before we join anew: less
-	// than the 8 s after which it gives our place away.
+	// than the 8 s after which it gives our place away. Before, the client tries
+	// another ICE session.
 	silenceAllowed = 6 * time.Second
 )
 
@@ -42,7 +43,7 @@ type stay struct {
 func newStay(config client.Config, again bool, say io.Writer, rejoined func()) (*stay, error) {
 	config.KeepPlace = again
 	if again {
-		config.ConsentTimeout = silenceAllowed
+		config.Restart, config.ConsentTimeout = true, silenceAllowed
 	}
 	s := &stay{config: config, again: again, say: say, rejoined: rejoined}
 	first, err := client.New(config)

@@ -93,6 +93,11 @@ type Config struct {
 	HTTP *http.Client
 	// ConnectTimeout from offer to connection. Defaults to 10 s.
 	ConnectTimeout time.Duration
+	// Restart begins another ICE session when the server has not answered for
+	// RestartAfter, by default 4 s: the network may be another one by now. Else
+	// the client waits for ConsentTimeout.
+	Restart      bool
+	RestartAfter time.Duration
 	// ConsentTimeout is how long a server may give no answer before the client
 	// ends with ErrDisconnected. Defaults to 30 s (RFC 7675 section 5.1).
 	ConsentTimeout time.Duration
@@ -121,6 +126,7 @@ type Client struct {
 	connected chan struct{}
 	session   atomic.Pointer[string]
 	joined    atomic.Int64
+	restarts  atomic.Uint64           // of ICE
 	fail      context.CancelCauseFunc // ends Run; set by it
 }
 
@@ -150,6 +156,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	if cfg.ConsentTimeout == 0 {
 		cfg.ConsentTimeout = consentTimeout
+	}
+	if cfg.RestartAfter == 0 {
+		cfg.RestartAfter = 4 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -291,7 +300,7 @@ func (c *Client) Run(parent context.Context) (err error) {
 		})
 	}
 	defer c.arrivals.flushLate(func() { c.sendFeedback(codec.Now()) })()
-	wg.Go(func() { c.keepUp(ctx) })
+	wg.Go(func() { c.keepUp(ctx, session) })
 	if c.video != nil && !c.cfg.NoUplink {
 		wg.Go(func() { c.obey(ctx, session) })
 	}
@@ -363,7 +372,7 @@ const maxAnswerBytes = 256 << 10
 // URL.
 func (c *Client) negotiate(ctx context.Context, fingerprint string) (a *answer, session string, err error) {
 	lines, tracks := c.offerLines()
-	offer := offerText(c.link.ice.local, fingerprint, c.cname, lines)
+	offer := offerText(c.link.ice.Load().local, fingerprint, c.cname, lines)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, strings.NewReader(offer))
 	if err != nil {
 		return nil, "", err
@@ -388,7 +397,8 @@ func (c *Client) negotiate(ctx context.Context, fingerprint string) (a *answer, 
 	}
 	c.session.Store(&session)
 	if a, err = parseAnswer(string(body), len(lines)); err == nil {
-		c.link.ice.remote, c.link.ice.candidates = a.remote, a.candidates
+		i := c.link.ice.Load() // nobody has sent a check yet
+		i.remote, i.candidates = a.remote, a.candidates
 		for i, t := range tracks {
 			if t != nil {
 				err = errors.Join(err, t.negotiated(&c.link, &a.lines[i], c.cfg.RED))
@@ -401,6 +411,9 @@ func (c *Client) negotiate(ctx context.Context, fingerprint string) (a *answer, 
 	}
 	return a, session, nil
 }
+
+// Restarts returns how many further ICE sessions have begun.
+func (c *Client) Restarts() uint64 { return c.restarts.Load() }
 
 func resolve(endpoint, location string) (string, error) {
 	base, err := url.Parse(endpoint)
@@ -444,7 +457,7 @@ const (
 )
 
 // keepUp sends reports and keeps the path open until ctx is done.
-func (c *Client) keepUp(ctx context.Context) {
+func (c *Client) keepUp(ctx context.Context, session string) {
 	interval := soundReport
 	if c.video != nil || c.role != Publisher && !c.cfg.NoVideo {
 		interval = pictureReport
@@ -466,6 +479,14 @@ func (c *Client) keepUp(ctx context.Context) {
 				c.fail(fmt.Errorf("%w: %w", ErrDisconnected, err))
 				return
 			}
+		}
+		if c.cfg.Restart && c.link.silent(now) > c.cfg.RestartAfter {
+			if err := c.reach(ctx, session); err != nil {
+				c.fail(fmt.Errorf("%w: %w", ErrDisconnected, err))
+				return
+			}
+			now = codec.Now()
+			consent = now + consentInterval
 		}
 		if now >= report {
 			c.sendReports(now)

@@ -52,7 +52,7 @@ func (l *link) shake(ctx context.Context, cert tls.Certificate, theirs string, a
 		dtls.WithFlightInterval(flightInterval),
 		dtls.WithLoggerFactory(logs),
 	}
-	remote := net.UDPAddrFromAddrPort(*l.ice.selected.Load())
+	remote := net.UDPAddrFromAddrPort(*l.ice.Load().selected.Load())
 	var conn *dtls.Conn
 	var err error
 	if asClient {

@@ -24,7 +24,7 @@ func FuzzDatagram(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		now += time.Millisecond
 		c.link.take(b, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 9), now)
-		if c.link.ice.selected.Load() != nil {
+		if c.link.ice.Load().selected.Load() != nil {
 			t.Fatal("a path was taken that a stranger offered")
 		}
 		var h rtp.Header

@@ -50,10 +50,11 @@ type ice struct {
 	done bool
 }
 
-// init is called once, before anything else.
-func (i *ice) init() {
-	i.local = newCredentials()
-	i.tie, i.salt, i.nominated = mathrand.Uint64(), mathrand.Uint64(), make(chan struct{})
+// newICE begins a session whose other end is not known yet.
+func newICE() *ice {
+	return &ice{
+		local: newCredentials(), tie: mathrand.Uint64(), salt: mathrand.Uint64(), nominated: make(chan struct{}),
+	}
 }
 
 // use marks the transaction ids of checks that nominate.
@@ -61,7 +62,7 @@ const use = 1 << 31
 
 // check sends one check. nominate takes the path (RFC 8445 section 8.1.1).
 func (l *link) check(to netip.AddrPort, nominate bool) {
-	i := &l.ice
+	i := l.ice.Load()
 	i.count = (i.count + 1) &^ use
 	number := i.count
 	setters := []stun.Setter{
@@ -87,7 +88,7 @@ func (l *link) check(to netip.AddrPort, nominate bool) {
 // takeSTUN handles an answer to a check, or a check. Everything else is ignored,
 // as is what does not know the password.
 func (l *link) takeSTUN(b []byte, from netip.AddrPort, now time.Duration) {
-	i := &l.ice
+	i := l.ice.Load()
 	m := &stun.Message{Raw: b}
 	if m.Decode() != nil {
 		return
@@ -121,7 +122,7 @@ func (l *link) takeSTUN(b []byte, from netip.AddrPort, now time.Duration) {
 
 // connect checks the candidates until a path is nominated.
 func (l *link) connect(ctx context.Context) error {
-	i := &l.ice
+	i := l.ice.Load()
 	wait := checkFirst
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -153,9 +154,14 @@ var errNoConsent = errors.New("the server does not answer")
 // follows a client whose address changes. Call it each consentInterval. It fails
 // when the server has not answered for longer than patience.
 func (l *link) consent(now, patience time.Duration) error {
-	l.check(*l.ice.selected.Load(), true)
-	if silent := now - time.Duration(l.ice.answered.Load()); silent > patience {
+	l.check(*l.ice.Load().selected.Load(), true)
+	if silent := l.silent(now); silent > patience {
 		return fmt.Errorf("%w for %v", errNoConsent, silent.Round(time.Second))
 	}
 	return nil
+}
+
+// silent is for how long the server has answered no check.
+func (l *link) silent(now time.Duration) time.Duration {
+	return now - time.Duration(l.ice.Load().answered.Load())
 }

@@ -78,8 +78,8 @@ func socketOf(conn net.PacketConn) (socket, error) {
 // the same call. There is no queue in it.
 type link struct {
 	sock    socket
-	ice     ice
-	records *packetio.Buffer // DTLS records that came, for the handshake and the goodbye
+	ice     atomic.Pointer[ice] // the present session
+	records *packetio.Buffer    // DTLS records that came, for the handshake and the goodbye
 	onRTP   func(h *rtp.Header, payload []byte, size int, now time.Duration)
 	onRTCP  func(packets []rtcp.Packet, now time.Duration)
 
@@ -100,7 +100,7 @@ type link struct {
 // init is called once, before anything else but setting sock and the callbacks.
 func (l *link) init() {
 	l.records, l.plain = packetio.NewBuffer(), make([]byte, maxDatagram)
-	l.ice.init()
+	l.ice.Store(newICE())
 }
 
 // errNoKeys says that it is too early to send.
@@ -224,7 +224,7 @@ func (l *link) sendRTCP(raw []byte) {
 
 // write sends a datagram to the server.
 func (l *link) write(b []byte) (int, error) {
-	to := l.ice.selected.Load()
+	to := l.ice.Load().selected.Load()
 	if to == nil {
 		return 0, errNoKeys
 	}
