@@ -78,7 +78,8 @@ async function enterLobby() {
 
 // ---- call ----
 
-async function connect() {
+/** Joins, in the place of a session whose connection was lost, if there is one. */
+async function connect(before = null) {
   session = new Session();
   const mine = session;
   mine.addEventListener("state", ({ detail }) => {
@@ -92,7 +93,9 @@ async function connect() {
   });
   const known = roster = new Roster();
   mine.addEventListener("event", ({ detail }) => mine === session && happened(detail, known));
-  await mine.join(room, ui.name.value.trim(), tracks);
+  await mine.join(room, ui.name.value.trim(), tracks, before);
+  before?.drop();
+  if (before && tracks.screen) await mine.setScreen(tracks.screen);
   chat.become(mine.id);
   if (hiddenIn) await hideSelf(hiddenIn);
   ui.mix.srcObject = mine.stream;
@@ -137,20 +140,23 @@ function showRecording(id) {
 }
 
 async function reconnect() {
-  session?.leave();
+  const before = session;
+  let gone = "";
   for (const pause of retryPauses) {
     ui["link-state"].textContent = "Connection lost. Connecting again…";
     await new Promise((resolve) => setTimeout(resolve, pause));
-    if (!room) return;
+    if (!room) return before.leave();
     try {
-      await connect();
+      await connect(before);
       return;
     } catch (error) {
+      if (error.status === 410) gone = error.message;
       if (error.status && error.status < 500 && error.status !== 429) break;
     }
   }
+  before.leave();
   leave();
-  say("The connection to the room was lost. Check the network, then join again.");
+  say(gone || "The connection to the room was lost. Check the network, then join again.");
 }
 
 const refusals = {

@@ -1,9 +1,11 @@
 // One stay in a room: a PeerConnection, and the session resource behind it.
 // The client offers once; there is never a second offer. Its three m-lines are
 // fixed: sound, camera, screen. Devices come and go by replaceTrack. A data channel
-// beside them brings the room's events.
+// beside them brings the room's events. See network.js for what happens when the
+// network changes.
 
 import { Events } from "./events.js";
+import { Network } from "./network.js";
 import { Limiter, atFirst, encodingFor } from "./uplink.js";
 
 // Pictures change their size by themselves (a phone is turned, a shared window
@@ -27,6 +29,7 @@ export class Session extends EventTarget {
   #pc = null;
   #url = null;
   #events = null;
+  #network = null;
   #audio; #camera; #screen;
   #limits = {};
   #looks = 0;
@@ -36,13 +39,14 @@ export class Session extends EventTarget {
   participant = null;
 
   /**
-   * Joins. Dispatches "state" events whose detail is a
-   * RTCPeerConnectionState ("failed" is final), "echo" events whose detail
+   * Joins; before, if it is given, is the session that this one takes the place
+   * of: the client is the same participant as there. Dispatches "state" events whose
+   * detail is a RTCPeerConnectionState ("failed" is final), "echo" events whose detail
    * says whether the others hear themselves through this client's loudspeaker, and
    * "event" events, whose detail is one of the room's.
    * Throws an Error with the server's words and its HTTP status.
    */
-  async join(room, name, { audio, video }) {
+  async join(room, name, { audio, video }, before = null) {
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: await this.#iceServers() });
     this.#pc = pc;
     pc.ontrack = ({ track, receiver }) => {
@@ -51,8 +55,14 @@ export class Session extends EventTarget {
       receiver.playoutDelayHint = 0;
       this.stream.addTrack(track);
     };
-    pc.onconnectionstatechange = () =>
-      this.dispatchEvent(new CustomEvent("state", { detail: pc.connectionState }));
+    const tell = (state) => this.dispatchEvent(new CustomEvent("state", { detail: state }));
+    // That there is no path is not the end: the network may be another one.
+    pc.onconnectionstatechange = () => {
+      const { connectionState: state, iceConnectionState: path } = pc;
+      tell(state === "failed" && path === "failed" ? "disconnected" : state);
+    };
+    this.#network = new Network(pc);
+    this.#network.addEventListener("lost", () => tell("failed"));
     this.#audio = pc.addTransceiver(audio ?? "audio", { direction: "sendrecv" });
     this.#camera = pc.addTransceiver(video ?? "video", {
       direction: "sendrecv", sendEncodings: [encodingFor(atFirst, video?.getSettings() ?? {})],
@@ -63,8 +73,8 @@ export class Session extends EventTarget {
     this.#limits.screen = new Limiter(this.#screen.sender, {});
     try {
       await pc.setLocalDescription();
-      const query = name ? `?${new URLSearchParams({ name })}` : "";
-      const response = await fetch(`/v1/rooms/${encodeURIComponent(room)}/participants${query}`, {
+      const query = new URLSearchParams({ ...(name && { name }), ...(before?.secret && { replaces: before.secret }) });
+      const response = await fetch(`/v1/rooms/${encodeURIComponent(room)}/participants?${query}`, {
         method: "POST",
         headers: { "Content-Type": "application/sdp" },
         body: pc.localDescription.sdp,
@@ -72,7 +82,9 @@ export class Session extends EventTarget {
       if (response.status !== 201) throw await refusal(response);
       this.#url = response.headers.get("Location");
       this.participant = /<([^>]+)>;\s*rel="describedby"/.exec(response.headers.get("Link") ?? "")?.[1] ?? null;
-      await pc.setRemoteDescription({ type: "answer", sdp: await response.text() });
+      const sdp = await response.text();
+      await pc.setRemoteDescription({ type: "answer", sdp });
+      this.#network.begin(this.#url, sdp);
       this.#listen();
     } catch (error) {
       this.leave();
@@ -97,6 +109,9 @@ export class Session extends EventTarget {
 
   /** The participant's id. */
   get id() { return this.participant?.split("/").pop() ?? ""; }
+
+  /** What proves to the server who this was. */
+  get secret() { return this.#url?.split("/").pop() ?? ""; }
 
   /** Where events come from: "channel", "stream", or "" before the first. */
   get source() { return this.#events?.source ?? ""; }
@@ -136,13 +151,21 @@ export class Session extends EventTarget {
    * not know it any more.
    */
   leave() {
-    const pc = this.#pc;
     const url = this.#url;
-    this.#url = null;
-    this.#events?.close();
-    clearInterval(this.#looks);
+    const pc = this.#end();
     if (!url) return pc?.close();
     const patience = AbortSignal.timeout(2000);
     fetch(url, { method: "DELETE", keepalive: true, signal: patience }).catch(() => {}).finally(() => pc.close());
+  }
+
+  /** Lets go of the connection without leaving: another session has taken the place of this one. */
+  drop() { this.#end()?.close(); }
+
+  #end() {
+    this.#url = null;
+    this.#network?.close();
+    this.#events?.close();
+    clearInterval(this.#looks);
+    return this.#pc;
   }
 }
