@@ -6,14 +6,18 @@
 // # The shape
 //
 //	Manager -- Room -- Participant -- source (playout, camera, screen)
-//	                \- program (mix, compositor, renditions), the main one
-//	                |            and one for each group
-//	                \- Input (a file that plays)
-//	                \- recording
+//	        \       \- program, the main one and one for each group
+//	         \      |     \- mix
+//	          \     |     \- canvas (layout, compositor, renditions): the shared
+//	           \    |               one, and those that single members have
+//	            \   \- Input (a file that plays)
+//	             \  \- recording, outlets (readers by plain HTTP)
+//	              \- Governor
 //
 // A [Manager] holds the rooms. A [Room] is one conference: a control loop that
 // owns all of its state, and two clocks. What the room puts out is its program:
-// an audio mix and a canvas, each coded once. A [Participant] is a member; what
+// an audio mix and a canvas, each coded once for all who take it; who wants
+// another picture has a canvas of his own, at its full price. A [Participant] is a member; what
 // it contributes is a source, which knows nothing of participants. A client that
 // lost its connection comes back by another ([Room.Replace]), and is the same
 // participant to everybody.

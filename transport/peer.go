@@ -171,7 +171,7 @@ func (p *Peer) RequestKeyframe(s codec.SourceID) {
 
 // LimitUplink says how one source is shown. Its BitrateBps, summed over the
 // sources, becomes an upper bound that is sent to the client (REMB); the rest
-// is for clients that are told over the data channel. It never blocks.
+// is for clients that follow their events. It never blocks.
 func (p *Peer) LimitUplink(s codec.SourceID, t codec.UplinkTarget) {
 	if s < codec.NumSources {
 		p.limits[s].Store(&t)
