@@ -2,6 +2,7 @@
 # make test    everything that CI runs
 # make check   the quick inner loop: format, vet, lint, tests
 # make build   bin/mixdown
+# make arm64   bin/mixdown-arm64, for a Raspberry Pi and the like
 # make bench   measure what the README's tables show, and keep it (BENCH_TIME each)
 # make fuzz    fuzz every parser, FUZZTIME each
 # make clips   real pictures and speech for tests and bench, into .cache/clips
@@ -38,7 +39,7 @@ TEST_PACKAGES := ffmpeg mkvtoolnix chromium firefox-esr libopenh264-7 \
 	python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: run build test check deps deps-test clips lint vet unit race fuzz fuzz-smoke e2e bench clean
+.PHONY: run build arm64 test check deps deps-test clips lint vet unit race fuzz fuzz-smoke e2e bench clean
 
 run: build
 	bin/mixdown serve
@@ -47,6 +48,30 @@ build: deps
 	@mkdir -p bin
 	go build -trimpath $(BUILD_FLAGS) -o bin/mixdown ./cmd/mixdown
 	@[ "$(STATIC)" = 1 ] || echo "bin/mixdown needs libvpx, libopus, libyuv and libspeexdsp where it runs (STATIC=1: nothing, but then no H.264)"
+
+# Made on this machine for 64-bit ARM: of the codecs Debian's own libraries, unpacked
+# and not installed, are linked in. It needs glibc where it runs, and nothing else,
+# so it has microphone and loudspeaker.
+ARM64 := .cache/arm64
+ARM64_LIBS := $(ARM64)/root/usr/lib/aarch64-linux-gnu
+ARM64_APT := apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User= \
+	-o Dir::State::Lists=$(CURDIR)/$(ARM64)/lists -o Dir::State::status=/dev/null -o Dir::Cache=$(CURDIR)/$(ARM64)/cache
+arm64: deps $(ARM64_LIBS)
+	$(call install,gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross)
+	@mkdir -p bin
+	GOARCH=arm64 CGO_ENABLED=1 CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ \
+		PKG_CONFIG_LIBDIR=$(CURDIR)/$(ARM64_LIBS)/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(CURDIR)/$(ARM64)/root \
+		CGO_CFLAGS="-O2 -I$(CURDIR)/$(ARM64)/root/usr/include" CGO_CXXFLAGS="-O2 -I$(CURDIR)/$(ARM64)/root/usr/include" \
+		CGO_LDFLAGS="-L$(CURDIR)/$(ARM64_LIBS)" \
+		go build -trimpath -ldflags='$(LDFLAGS) -linkmode external -extldflags "-static-libgcc -static-libstdc++"' -o bin/mixdown-arm64 ./cmd/mixdown
+
+# Without the shared libraries the linker takes the others.
+$(ARM64_LIBS):
+	@rm -rf $(ARM64) && mkdir -p $(ARM64)/lists/partial $(ARM64)/cache/archives/partial $(ARM64)/debs
+	@$(ARM64_APT) update
+	@cd $(ARM64)/debs && $(ARM64_APT) download libvpx-dev libopus-dev libyuv-dev libspeexdsp-dev libjpeg62-turbo-dev
+	@for deb in $(ARM64)/debs/*.deb; do dpkg-deb -x "$$deb" $(ARM64)/unpacked; done
+	@rm $(ARM64)/unpacked/usr/lib/aarch64-linux-gnu/*.so && mv $(ARM64)/unpacked $(ARM64)/root
 
 test: deps deps-test clips lint race fuzz-smoke e2e
 
