@@ -22,7 +22,7 @@ COPY --from=build /src/bin/mixdown /usr/local/bin/mixdown
 USER mixdown
 WORKDIR /data
 VOLUME /data
-EXPOSE 8189/udp
+EXPOSE 8189/udp 8189/tcp
 HEALTHCHECK --interval=10s --timeout=3s CMD wget -q -O /dev/null http://127.0.0.1:8080/livez || exit 1
 # Without keys HTTP is served on loopback only, so run this with --network host.
 ENTRYPOINT ["mixdown"]

@@ -47,6 +47,13 @@
 // What a session leaves behind is a bounded memory of why it ended, so that
 // somebody who was kicked is told 410 and why.
 //
+// The entity tag of a session names its ICE session. PATCH takes candidates that
+// come after the offer, and begins another ICE session for a client whose network
+// has changed (RFC 9725 section 4.3); a message on the session's WebSocket does the
+// same. A client that has lost its connection for good posts another offer and
+// proves by the old session's secret (?replaces=) who it is: it gets another
+// session and is the same participant.
+//
 // # Events
 //
 // A stream of server-sent events begins with a snapshot, or with what the

@@ -139,6 +139,7 @@ func mediaPort(e *Engine) string { _, port, _ := strings.Cut(e.Addrs()[0].String
 func TestHiddenAddress(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		t.Run(map[bool]string{false: "lite", true: "full"}[full], func(t *testing.T) {
+			t.Parallel()
 			e := startEngine(t, Config{FullICE: full})
 			h := newRecorder(t)
 			c := newClient(t, clientConfig{audio: "sendrecv"})
@@ -170,6 +171,7 @@ func TestNetworks(t *testing.T) {
 		for _, full := range []bool{false, true} {
 			name := network.String() + map[bool]string{false: " lite", true: " full"}[full]
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				e := startEngine(t, Config{UDP: sockets, FullICE: full})
 				h := newRecorder(t)
 				c, p, answer := join(t, e, h, RoleParticipant, clientConfig{

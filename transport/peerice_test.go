@@ -76,6 +76,7 @@ func spliced(t testing.TB, answer, fragment string) string {
 func TestTrickle(t *testing.T) {
 	for _, full := range []bool{true, false} {
 		t.Run(map[bool]string{false: "lite", true: "full"}[full], func(t *testing.T) {
+			t.Parallel()
 			e := startEngine(t, Config{FullICE: full})
 			h := newRecorder(t)
 			c := newClient(t, clientConfig{audio: "sendrecv", lite: full})
@@ -104,6 +105,7 @@ func TestRestart(t *testing.T) {
 	for _, network := range []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4} {
 		for _, full := range []bool{false, true} {
 			t.Run(network.String()+map[bool]string{false: " lite", true: " full"}[full], func(t *testing.T) {
+				t.Parallel()
 				e := startEngine(t, Config{FullICE: full})
 				h := newRecorder(t)
 				c, p, answer := join(t, e, h, RoleParticipant, clientConfig{
@@ -141,6 +143,9 @@ func TestRestart(t *testing.T) {
 					c.wait(t, "media of the server", func() bool {
 						return len(c.packets["audio"]) == round+1 && len(c.packets["video"]) >= 3*(round+1)
 					})
+				}
+				if n := e.Stats().Restarts; n != 2 {
+					t.Errorf("%d restarts are counted", n)
 				}
 				h.mu.Lock()
 				defer h.mu.Unlock()

@@ -22,6 +22,9 @@ type Stats struct {
 	// TCP is [Engine.TCP].
 	TCP TCPStats
 
+	// Restarts is further ICE sessions that clients have begun.
+	Restarts uint64
+
 	// SentPackets and SentBytes are RTP that was given to the sockets, Repairs
 	// those of the packets that were sent again. SendErrors is what the
 	// sockets refused.
@@ -79,6 +82,7 @@ type Stats struct {
 
 // add counts o in; what are states of one moment and not counters are left out.
 func (s *Stats) add(o Stats) {
+	s.Restarts += o.Restarts
 	s.SentPackets += o.SentPackets
 	s.SentBytes += o.SentBytes
 	s.Repairs += o.Repairs
@@ -162,6 +166,7 @@ func (e *Engine) Stats() Stats {
 func (p *Peer) totals() Stats {
 	c := &p.counts
 	s := Stats{
+		Restarts:    uint64(p.restarts.Load()),
 		SentPackets: c.sentPackets.Load(), SentBytes: c.sentBytes.Load(), SendErrors: c.sendErrors.Load(),
 		ReceivedPackets: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(),
 		Policed: c.policed.Load(), Malformed: c.malformed.Load(), Unknown: c.unknown.Load(),

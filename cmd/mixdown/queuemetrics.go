@@ -107,6 +107,7 @@ var transportMetrics = []metric[transport.Stats]{
 	counter("srtp_refused_total", "SRTP and SRTCP packets that were forged, damaged, repeated or too old.", func(s *transport.Stats) uint64 { return s.Unauthentic }),
 	gauge("media_tcp_connections", "TCP connections of clients that no UDP reaches.", func(s *transport.Stats) int { return s.TCP.Connections }),
 	counter("media_tcp_refused_total", "TCP connections closed because they did not say whose they are, or were too many.", func(s *transport.Stats) uint64 { return s.TCP.Refused }),
+	counter("ice_restarts_total", "Further ICE sessions that clients have begun, having changed networks.", func(s *transport.Stats) uint64 { return s.Restarts }),
 	counter("rtp_sent_packets_total", "RTP packets given to the sockets, repairs included.", func(s *transport.Stats) uint64 { return s.SentPackets }),
 	counter("rtp_sent_bytes_total", "Bytes of them, without SRTP's tag, UDP and IP.", func(s *transport.Stats) uint64 { return s.SentBytes }),
 	counter("rtp_send_errors_total", "RTP and RTCP packets that the sockets refused.", func(s *transport.Stats) uint64 { return s.SendErrors }),
