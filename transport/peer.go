@@ -345,7 +345,12 @@ func (p *Peer) watch(l *linkWatch, now time.Duration) time.Duration {
 			p.end(fmt.Errorf("%w: no path was found, or the client's DTLS fingerprint is another", ErrRefused))
 		}
 	case webrtc.PeerConnectionStateClosed:
-		p.end(nil) // the client said goodbye
+		if l.up {
+			p.end(nil) // the client said goodbye
+		} else {
+			p.engine.failures.handshakes.Add(1) // it takes a path to say so
+			p.end(fmt.Errorf("%w: the client broke the handshake off", ErrRefused))
+		}
 	}
 	if l.up && !l.lost && !l.moving {
 		return time.Hour
