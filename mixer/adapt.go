@@ -327,6 +327,11 @@ func (a *adapter) onProbation(now time.Duration) bool {
 // what others are sent.
 func (a *adapter) isLosing(now time.Duration) bool { return now < a.losing }
 
+// isStarving reports whether the path does not carry the lowest rung.
+func (a *adapter) isStarving(p path) bool {
+	return a.at == 0 && p.estimateBps > 0 && float64(p.estimateBps) < adaptFloor*float64(a.rungs[0])
+}
+
 // nextBps is the bitrate that the connection should find out about: of the rung
 // above, or 0 when the client would not go up anyway.
 func (a *adapter) nextBps(now time.Duration, most int) int {

@@ -8,12 +8,14 @@ import (
 // How often one client may have a key frame made, which all who watch with it
 // pay for; what is beyond is answered by the next that comes anyway.
 const (
-	// keysShared is the mean time between two that one of several causes, and
-	// keysLosing that of a chronic loser.
-	keysShared = time.Second
-	keysLosing = 5 * time.Second
-	// keysSaved is how much of that can be saved up: five at a time of the one,
-	// one of the other.
+	// keysShared is the mean time between two that one of several causes,
+	// keysLosing that of a chronic loser, and keysStarving that of one whose path
+	// does not carry the smallest tier: he has a picture now and then.
+	keysShared   = time.Second
+	keysLosing   = 5 * time.Second
+	keysStarving = 10 * time.Second
+	// keysSaved is how much of that can be saved up: five at a time of the first,
+	// one of the others.
 	keysSaved = 4 * time.Second
 )
 

@@ -325,6 +325,8 @@ func (r *Room) pace(p *Participant, now time.Duration, bps int, shared bool) {
 	v.above.Store(int64(above))
 	v.blind.Store(said.estimateBps == 0 || said.unprobed)
 	switch {
+	case shared && v.policy.isStarving(said):
+		v.keys.limit(keysStarving)
 	case v.policy.isLosing(now):
 		v.keys.limit(keysLosing)
 	case shared:
