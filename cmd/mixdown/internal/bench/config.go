@@ -89,6 +89,9 @@ func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = io.Discard
 	}
+	if _, ok := c.Log.(*sharedLog); !ok {
+		c.Log = &sharedLog{w: c.Log}
+	}
 	return c
 }
 
