@@ -1,0 +1,3 @@
+// The admin page's words in Korean, by their English.
+export default {
+};
