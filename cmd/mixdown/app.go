@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mixdown/api"
+	"mixdown/api/store"
 	"mixdown/codec"
 	"mixdown/codec/opus"
 	"mixdown/codec/speexdsp"
@@ -87,6 +88,7 @@ type App struct {
 	pool   *worker.Pool
 	labels *video.Labeller
 	store  *record.Store
+	state  *store.Store // what outlives the process
 	media  *os.Root // nil: no files are played
 	engine *transport.Engine
 	turn   *transport.TURN // nil: none
@@ -128,6 +130,9 @@ func NewApp(cfg Config) (app *App, err error) {
 		return nil, err
 	}
 	if a.store, err = record.OpenStore(record.StoreConfig{Dir: filepath.Join(cfg.Data, "recordings"), Log: a.log}); err != nil {
+		return nil, err
+	}
+	if a.state, err = store.Open(filepath.Join(cfg.Data, "state.db")); err != nil {
 		return nil, err
 	}
 	if a.h264, err = loadOpenH264(cfg.OpenH264, cfg.TrustOpenH264, a.log); err != nil {
@@ -266,7 +271,7 @@ func (a *App) drain(parts ...*part) error {
 		for _, p := range parts {
 			errs = append(errs, p.stop())
 		}
-		ended <- errors.Join(append(errs, a.store.Close(), a.flight.Close(), a.closeMedia())...)
+		ended <- errors.Join(append(errs, a.store.Close(), a.flight.Close(), a.closeMedia(), a.state.Close())...)
 	}()
 	select {
 	case err := <-ended:
@@ -374,6 +379,9 @@ func (a *App) release() error {
 		errs = append(errs, a.store.Close())
 	}
 	errs = append(errs, a.flight.Close())
+	if a.state != nil {
+		errs = append(errs, a.state.Close())
+	}
 	return errors.Join(errs...)
 }
 
