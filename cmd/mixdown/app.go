@@ -74,6 +74,8 @@ type Config struct {
 	LateAfter      time.Duration
 	// Log defaults to discarding.
 	Log *slog.Logger
+	// LogLevel sets the level of Log; nil is one that cannot be changed.
+	LogLevel *slog.LevelVar
 }
 
 // App is the whole server in one value: sockets, worker pool, rooms, media
@@ -89,7 +91,7 @@ type App struct {
 	labels *video.Labeller
 	store  *record.Store
 	state  *store.Store // what outlives the process
-	media  *os.Root // nil: no files are played
+	media  *os.Root     // nil: no files are played
 	engine *transport.Engine
 	turn   *transport.TURN // nil: none
 	rooms  *mixer.Manager
@@ -99,6 +101,7 @@ type App struct {
 
 	listener, adminListener net.Listener // adminListener may be nil
 	registry                *prometheus.Registry
+	reloaders               []reloader // what takes changes while it runs
 
 	mu struct {
 		sync.Mutex
@@ -177,6 +180,7 @@ func NewApp(cfg Config) (app *App, err error) {
 	if err := a.registerMetrics(); err != nil {
 		return nil, err
 	}
+	a.registerReloaders()
 	a.server, err = api.New(api.Config{
 		Log: a.log, Rooms: a.rooms, Engine: a.engine, Recordings: a.store, Origins: cfg.Origins,
 		ICEServers: iceServers, Pages: web.Handler(), Metrics: a.registry, Version: Version(),
