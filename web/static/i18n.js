@@ -59,7 +59,7 @@ export function translate(root = document) {
   if (root === document) document.documentElement.lang = language;
   for (const element of root.querySelectorAll("[data-t]")) {
     for (const node of element.childNodes) {
-      if (node.nodeType !== Node.TEXT_NODE || !node.data.trim()) continue;
+      if (node.nodeType !== Node.TEXT_NODE || !/\p{L}/u.test(node.data)) continue; // no words
       if (!originals.has(node)) originals.set(node, node.data);
       const english = originals.get(node);
       const words = english.trim().replace(/\s+/g, " ");
