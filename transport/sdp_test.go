@@ -244,6 +244,34 @@ func TestOfferPlan(t *testing.T) {
 	}
 }
 
+// Transport-wide feedback is for pictures, wherever they go.
+func TestFeedbackIsForPictures(t *testing.T) {
+	for _, tc := range []struct {
+		offer string
+		role  Role
+		want  bool
+	}{
+		{"chromium-participant", RoleParticipant, true},
+		{"chromium-viewer", RoleViewer, true},
+		{"chromium-audio", RoleParticipant, false},
+		{"firefox-audio", RoleParticipant, false},
+	} {
+		text := readOffer(t, tc.offer)
+		if !strings.Contains(text, "transport-cc") {
+			t.Fatalf("%s offers no feedback", tc.offer)
+		}
+		plan, err := parseOffer(text, tc.role, h264Ways{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range plan.lines {
+			if l.kind == kindAudio && (l.has("transport-cc") != tc.want || (l.ext.twcc != 0) != tc.want) {
+				t.Errorf("%s: feedback %v, numbers %d; want %v", tc.offer, l.feedback, l.ext.twcc, tc.want)
+			}
+		}
+	}
+}
+
 // FuzzOffer: no text of a client makes the parser panic, what pion gets to see
 // is always well-formed, and answers can be made of it.
 func FuzzOffer(f *testing.F) {

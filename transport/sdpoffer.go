@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -217,6 +218,7 @@ func parseOffer(text string, role Role, h264 h264Ways) (*offerPlan, error) {
 	if err := plan.readTransport(&desc); err != nil {
 		return nil, err
 	}
+	plan.refuseTWCC()
 	return plan, nil
 }
 
@@ -530,6 +532,21 @@ func (p *offerPlan) assign(desc *sdp.SessionDescription, role Role) {
 func (p *offerPlan) refuseRED() {
 	for _, l := range p.lines {
 		l.redPT = 0
+	}
+}
+
+// refuseTWCC goes without transport-wide feedback where nobody sends a picture:
+// there is no bandwidth to estimate, and ten feedbacks a second each way would
+// cost a third of what sound alone costs.
+func (p *offerPlan) refuseTWCC() {
+	for _, l := range p.lines {
+		if l.kind == kindVideo && (l.recv || l.send) {
+			return
+		}
+	}
+	for _, l := range p.lines {
+		l.ext.twcc = 0
+		l.feedback = slices.DeleteFunc(l.feedback, func(kind string) bool { return kind == "transport-cc" })
 	}
 }
 
