@@ -41,7 +41,7 @@ const (
 type class struct {
 	Class
 	coder
-	users int // members in it who listen
+	users int // members in it who listen, with mixes of their own or not
 	// live says that the encoder has followed the mix up to the last tick.
 	live bool
 }
@@ -71,9 +71,19 @@ func (m *Mix) makeClasses() error {
 	return nil
 }
 
-// used reports whether anybody listens to a class.
+// used reports whether anybody hears the shared mix of a class: with two people
+// who both talk nobody does.
 func (m *Mix) used(class int) bool {
-	return m.classes[class].users > 0 || class == 0 && m.outside > 0
+	n := m.classes[class].users
+	if class == 0 {
+		n += m.outside
+	}
+	for _, mem := range m.active {
+		if mem.out != nil && mem.listening && mem.class == class {
+			n--
+		}
+	}
+	return n > 0
 }
 
 // startClasses lets classes that are used again go on from another's history.
@@ -96,16 +106,14 @@ func (m *Mix) startClasses() error {
 
 // copyClass gives one class the history of another.
 func (m *Mix) copyClass(to, from int) error {
-	dst, src := &m.classes[to], &m.classes[from]
-	dst.live = true
+	dst := &m.classes[to]
+	err := dst.follow(&m.classes[from].coder)
 	dst.stream = codec.NewStreamID()
-	dst.size = copy(dst.packet[:], src.packet[:src.size])
-	err := dst.enc.CopyFrom(src.enc)
 	if err == nil {
 		err = dst.apply(dst.enc)
 	}
 	if err != nil {
-		return fmt.Errorf("audio: copy encoder to class %d: %w", to, err)
+		return fmt.Errorf("class %d: %w", to, err)
 	}
 	return nil
 }
@@ -159,25 +167,40 @@ func (m *Mix) changeOwnClass(mem *Member) error {
 // encodeClasses codes the shared mix once for each class that is used, or says
 // that it is silent.
 func (m *Mix) encodeClasses(pts time.Duration) error {
-	if m.silent > dtxAfter && m.outputs == len(m.spare) && !m.config.NoDTX {
-		m.pause++
+	quiet := m.silent > dtxAfter && m.outputs == len(m.spare) && !m.config.NoDTX
+	rests := m.rests(quiet)
+	if quiet {
 		m.stats.Silent++
-	} else {
-		m.pause = 0
 	}
 	var errs errorKeeper
 	for i := range m.classes {
 		c := &m.classes[i]
 		switch c.live = m.used(i); {
 		case !c.live:
-		case m.pause%dtxRefresh == 0 || c.size == 0:
+		case rests && c.size != 0:
+			c.rest(pts, m.pause%dtxRefresh == 1)
+		default:
 			m.stats.SharedEncodes++
 			errs.keep(m.encode(&c.coder, &m.room.pcm, pts, nil))
-		default:
-			c.rest(pts, m.pause%dtxRefresh == 1)
 		}
 	}
 	return errs.first
+}
+
+// encodeOwn codes a listener's own mix, or says that it is silent, as that of
+// the only one who talks is.
+func (m *Mix) encodeOwn(mem *Member, pts time.Duration) error {
+	out := mem.out
+	if out.pcm != (codec.AudioFrame{}) {
+		out.silent = 0
+	} else {
+		out.silent++
+	}
+	if out.rests(out.silent > dtxAfter && !m.config.NoDTX) {
+		out.rest(pts, out.pause%dtxRefresh == 1)
+		return nil
+	}
+	return m.encode(&out.coder, &out.pcm, pts, mem)
 }
 
 // rest makes a frame of silence that need not be sent (RFC 7587 section
@@ -190,7 +213,7 @@ func (m *Mix) encodeClasses(pts time.Duration) error {
 //
 // The encoder rests meanwhile. So it does in libopus' own DTX, and as every
 // encoder of the mix rests in the same ticks, a copy is still a copy.
-func (c *class) rest(pts time.Duration, first bool) {
+func (c *coder) rest(pts time.Duration, first bool) {
 	packet := c.packet[:c.size]
 	if first {
 		toc := [1]byte{packet[0] &^ 3} // code 0: one frame

@@ -392,6 +392,7 @@ func TestNoDTX(t *testing.T) {
 func TestClassEncoderFails(t *testing.T) {
 	tb := newTable(t, 0)
 	tb.join(1, audiotest.Tone(300, 6000, second))
+	tb.SetOutside(1)
 	broken := errors.New("broken")
 	tb.encoders[0].fail = broken
 	if err := tb.Tick(0, 0); !errors.Is(err, broken) || tb.Stats().EncodeErrors != 1 {

@@ -22,7 +22,8 @@
 // tick: to his decoder nothing happened. The way back cannot be exact, so it
 // waits for a pause of the others, of three ticks: what the two encoders make of
 // the word after it is the same. Where there is no pause he stays for half a
-// minute.
+// minute. Only when nobody hears the shared mix meanwhile it is exact: nobody
+// pays for that then, and it goes on as a copy of what he heard.
 //
 // # What is not paid for
 //
@@ -39,8 +40,9 @@
 // [codec.EncodedFrame.DTX], the first of them the single byte that tells a
 // decoder of the pause, the rest the last silent packet again, for those who
 // need one for each tick and for sending it right before the next word. Each
-// 400 ms silence is coded once. All encoders rest in the same ticks, so what is
-// copied from one is as exact as ever.
+// 400 ms silence is coded once. The encoders of all classes rest in the same
+// ticks, so what is copied from one is as exact as ever. The mix of the only one
+// who talks is silent too, and rests in the same way.
 //
 // # Loudness
 //

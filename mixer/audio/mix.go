@@ -68,8 +68,7 @@ type Mix struct {
 	active   []*Member        // those whose gate is not at rest, or who have an own mix
 	ranked   []*Member        // scratch: those who want to be heard
 	heard    []*Member        // those in the sum of the last tick, loudest first
-	silent   int              // ticks for which the mix has been digital silence
-	pause    int              // ticks for which it has not been coded
+	silence                   // of the shared mix
 	sent     sentMix
 	speaker  speakerDetector
 	stats    MixStats
@@ -227,12 +226,12 @@ func (m *Mix) Tick(pts, now time.Duration) error {
 	if m.listens+m.outside == 0 {
 		// Nobody hears what the limiters still hold, and nobody shall later.
 		m.room.limiter = Limiter{}
-		m.silent, m.pause = 0, 0
+		m.silence = silence{}
 		for i := range m.classes {
 			m.classes[i].live = false
 		}
 		for _, mem := range m.active {
-			m.toShared(mem, codec.Silence)
+			_ = m.toShared(mem, codec.Silence) // no listener, no encoder to copy
 		}
 		return m.changeClasses(codec.Silence)
 	}
@@ -252,7 +251,7 @@ func (m *Mix) code(pts time.Duration) error {
 	m.sent.add(&m.room.pcm, level)
 	errs.keep(m.changeClasses(level))
 	for _, mem := range m.active {
-		m.toShared(mem, level)
+		errs.keep(m.toShared(mem, level))
 		if mem.out == nil {
 			continue
 		}
@@ -263,7 +262,7 @@ func (m *Mix) code(pts time.Duration) error {
 			mem.out.limiter.Process(&mem.out.pcm, &m.personal)
 		}
 		errs.keep(m.changeOwnClass(mem))
-		errs.keep(m.encode(&mem.out.coder, &mem.out.pcm, pts, mem))
+		errs.keep(m.encodeOwn(mem, pts))
 	}
 	errs.keep(m.encodeClasses(pts))
 	return errs.first
@@ -364,7 +363,8 @@ func byHeardLevel(a, b *Member) int {
 }
 
 // Shared returns what everybody in class 0 hears who is not in it, lent until
-// the next Tick; nil when nobody listens there or it could not be coded. While
+// the next Tick; nil when nobody hears it, since those who listen all have mixes of
+// their own, or when it could not be coded. While
 // nobody is heard it is silence, which may be marked as DTX.
 func (m *Mix) Shared() *codec.EncodedFrame { return m.classes[0].frame }
 

@@ -165,6 +165,7 @@ func TestAtMostMaxOpen(t *testing.T) {
 
 func TestHeardNamesFive(t *testing.T) {
 	tb := newTable(t, 0)
+	tb.SetOutside(1)
 	var first *Member
 	for i := range 8 {
 		mem := tb.join(uint32(i+1), audiotest.Tone(200+50*float64(i), 9000-1000*i, second))
@@ -291,6 +292,7 @@ func TestJoinRefusesTakenCSRC(t *testing.T) {
 
 func TestEncodeErrorHurtsOneTickOnly(t *testing.T) {
 	tb := newTable(t, 0)
+	tb.SetOutside(1)
 	mem := tb.join(1, audiotest.Tone(300, 12000, second))
 	tb.ticks(10)
 	tb.encoders[0].fail = errors.New("broken")
@@ -309,6 +311,7 @@ func TestEncodeErrorHurtsOneTickOnly(t *testing.T) {
 
 func TestFramesCarryWhatTransportsNeed(t *testing.T) {
 	tb := newTable(t, 0)
+	tb.SetOutside(1)
 	mem := tb.join(1, audiotest.Tone(300, 12000, second))
 	tb.ticks(20)
 	const far = 100 * time.Hour

@@ -49,6 +49,25 @@ type coder struct {
 type output struct {
 	hearing
 	coder
+	silence
+}
+
+// silence is how long a mix has been digital silence, and whether that is still
+// coded.
+type silence struct {
+	silent int // ticks of it
+	pause  int // ticks for which it has not been coded
+}
+
+// rests counts one more tick that may go uncoded, if quiet, and reports whether
+// it does: after dtxAfter, but for one in dtxRefresh.
+func (s *silence) rests(quiet bool) bool {
+	if !quiet {
+		s.pause = 0
+		return false
+	}
+	s.pause++
+	return s.pause%dtxRefresh != 0
 }
 
 func (m *Mix) newCoder() (coder, error) {
@@ -128,6 +147,7 @@ func (m *Mix) toPersonal(mem *Member) error {
 	m.stats.ToPersonal++
 	out.limiter = m.room.limiter
 	out.stream = codec.NewStreamID()
+	out.silence = silence{}
 	if err := out.enc.CopyFrom(m.classes[mem.class].enc); err != nil {
 		// He gets a click, which is better than his own voice.
 		return fmt.Errorf("audio: copy encoder: %w", err)
@@ -136,22 +156,39 @@ func (m *Mix) toPersonal(mem *Member) error {
 }
 
 // toShared takes a listener back when that cannot be heard. level is that of the
-// shared mix in this tick.
-func (m *Mix) toShared(mem *Member, level uint8) {
+// shared mix in this tick. If nobody has heard that of late, it goes on from what
+// he heard.
+func (m *Mix) toShared(mem *Member, level uint8) error {
 	switch {
 	case mem.out == nil:
-		return
+		return nil
 	case !mem.listening:
 	case mem.gate.state != GateClosed:
 		mem.quietTicks = 0
-		return
+		return nil
 	case !mem.pauses(level):
-		return
+		return nil
 	}
 	mem.quietTicks = 0
+	var err error
+	if c := &m.classes[mem.class]; mem.listening && !c.live {
+		err = c.follow(&mem.out.coder)
+	}
 	m.recycle(mem.out)
 	mem.out = nil
 	m.stats.ToShared++
+	return err
+}
+
+// follow makes c go on where other was.
+func (c *class) follow(other *coder) error {
+	c.live = true
+	c.stream = other.stream
+	c.size = copy(c.packet[:], other.packet[:other.size])
+	if err := c.enc.CopyFrom(other.enc); err != nil {
+		return fmt.Errorf("audio: copy encoder: %w", err)
+	}
+	return nil
 }
 
 // pauses reports whether the member, whose voice is gone, may return to the

@@ -112,17 +112,66 @@ func listen(t *testing.T, story []int16, cold bool) (heard []int16, left, back [
 	return heard, left, back
 }
 
+// With two people nobody hears the shared mix while both talk, and the one who
+// talks alone hears silence: neither is coded. Of those who leave and come back to
+// a mix that has no other listener nothing is to be noticed at all.
+func TestOnlyWhatIsHeardIsCoded(t *testing.T) {
+	const ticks = 20 * 50
+	story := audiotest.Speech(1, 20*second)
+	run := func(words []int16, tellerListens bool) (packets [][]byte, stats MixStats) {
+		m, _ := realMix(t, false)
+		teller, err := m.Join(1, &player{ticksOf(story)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		teller.SetListening(tellerListens)
+		mem, err := m.Join(2, &player{ticksOf(words)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range ticks {
+			at := time.Duration(i) * codec.FrameDuration
+			if err := m.Tick(at, at); err != nil {
+				t.Fatal(err)
+			}
+			packets = append(packets, bytes.Clone(mem.Frame().Data))
+		}
+		return packets, m.Stats()
+	}
+	want, _ := run(nil, false)
+	got, stats := run(interjections(len(story)), false)
+	if stats.ToShared < 3 {
+		t.Fatalf("came back %d times: that tells nothing", stats.ToShared)
+	}
+	for i := range want {
+		if !bytes.Equal(got[i], want[i]) {
+			t.Fatalf("tick %d of %d: the packet is another than without his own words", i, ticks)
+		}
+	}
+	if stats.Encodes > ticks {
+		t.Errorf("one listener: %d encodes in %d ticks", stats.Encodes, ticks)
+	}
+	// Before a silence rests it is coded for a while, and so it is now and then.
+	_, stats = run(nil, true)
+	if rest := uint64(ticks/dtxRefresh) + stats.ToPersonal*(dtxAfter+1); stats.Encodes > ticks+rest {
+		t.Errorf("one talks: %d encodes in %d ticks, %d may be silence", stats.Encodes, ticks, rest)
+	}
+	if _, stats = run(audiotest.Speech(2, 20*second), true); stats.Encodes > 2*ticks {
+		t.Errorf("both talk: %d encodes in %d ticks", stats.Encodes, ticks)
+	}
+}
+
 // Whoever leaves the shared mix gets, from the first packet on, exactly what
 // one encoder that never switched would have sent him.
 func TestSwitchIsBitExact(t *testing.T) {
 	m, taps := realMix(t, false)
-	story := audiotest.Speech(1, 20*second)
+	story := audiotest.Speech(1, 24*second)
 	// Before some of the interjections nobody speaks for so long that nothing is
 	// coded: then he leaves a mix that rests.
 	for at := 3 * second; at+3*second/2 < len(story); at += 4 * second {
 		clear(story[at : at+2*second])
 	}
-	words := interjections(20 * second)
+	words := interjections(24 * second)
 	for at := 3 * second; at+3*second/2 < len(words); at += 8 * second {
 		clear(words[at : at+second/2])
 	}
@@ -138,7 +187,7 @@ func TestSwitchIsBitExact(t *testing.T) {
 	var witness *opus.Encoder // follows what the listener hears, never switched
 	packet := make([]byte, maxPacketBytes)
 	switches, compared, rested, personal := 0, 0, 0, false
-	for i := range 20 * 50 {
+	for i := range 24 * 50 {
 		at := time.Duration(i) * codec.FrameDuration
 		if err := m.Tick(at, at); err != nil {
 			t.Fatal(err)
