@@ -39,10 +39,12 @@ import (
 //
 // A Governor without cores measures nothing and refuses nobody.
 type Governor struct {
-	cores float64 // 0 is no governor
-	// real is how many cores there are at most, whatever may be used.
-	real float64
-	log  *slog.Logger
+	machine float64 // how many cores there are
+	log     *slog.Logger
+
+	// cores is 0 where there is no governor. real is how many cores there are at
+	// most, whatever may be used. Under mu.
+	cores, real float64
 
 	level  atomic.Uint32
 	reason atomic.Uint32 // Strain of the last climb
@@ -137,10 +139,26 @@ type GovernorStats struct {
 }
 
 func newGovernor(cores, machine float64, log *slog.Logger) *Governor {
-	g := &Governor{cores: cores, real: min(cores, machine), log: log}
+	g := &Governor{machine: machine, cores: cores, real: min(cores, machine), log: log}
 	g.mu.budget = budget{cores: cores, now: cores}
 	g.mu.rates = defaultRates
 	return g
+}
+
+// SetCores changes what the process may use at most; 0 is no such bound, and
+// nobody is refused any more. What the level was goes on from there.
+func (g *Governor) SetCores(cores float64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if cores == g.cores {
+		return
+	}
+	g.cores, g.real = cores, min(cores, g.machine)
+	g.mu.budget = budget{cores: cores, now: cores}
+	if cores == 0 {
+		g.mu.ladder = ladder{}
+		g.level.Store(uint32(LevelNormal))
+	}
 }
 
 // Level returns how far the process has gone. It does not block.

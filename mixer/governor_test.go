@@ -222,3 +222,34 @@ func TestPoolThatIsOverloaded(t *testing.T) {
 	close(stop)
 	await(t, "the way back", func() bool { look(); return g.Level() == LevelNormal })
 }
+
+// TestSetCores changes what may be used, from one moment to the next.
+func TestSetCores(t *testing.T) {
+	g := testGovernor(2)
+	g.uses(1)
+	price := Price{Sound: 1}
+	if err := g.Admit(price, StandingNew); !errors.Is(err, ErrOverloaded) {
+		t.Errorf("of 2 cores: %v", err)
+	}
+	g.SetCores(4)
+	if s := g.Stats(); s.Cores != 4 || s.Budget != 4 {
+		t.Errorf("%+v: want 4 cores", s)
+	}
+	if err := g.Admit(price, StandingNew); err != nil {
+		t.Errorf("of 4 cores: %v", err)
+	}
+	for range 4 {
+		p := late
+		g.look(&p)
+	}
+	if g.Level() == LevelNormal {
+		t.Fatal("the level was not raised")
+	}
+	g.SetCores(0)
+	if g.Level() != LevelNormal || g.Stats().Level != LevelNormal {
+		t.Errorf("without a bound the level is %v", g.Level())
+	}
+	if err := g.Admit(Price{Sound: 100}, StandingNew); err != nil {
+		t.Errorf("without a bound: %v", err)
+	}
+}

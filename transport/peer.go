@@ -68,6 +68,7 @@ type peerCounters struct {
 	streams, controlStreams, channels     atomic.Int32
 	messages, messagesRefused             atomic.Uint64
 	messagesDeferred, channelFull         atomic.Uint64
+	audioMissed, videoMissed              atomic.Uint64 // by the client's last reports
 	inboundSnapshot                       atomic.Pointer[Stats]
 	outboundSnapshot                      atomic.Pointer[pacerStats]
 }

@@ -198,6 +198,7 @@ func (p *Peer) receiveReport(b *rtcp.ReceptionReport) bool {
 	if p.out.closed || !path.receive(p.out.pacer, b, time.Now()) {
 		return false
 	}
+	p.missed(b)
 	if path.RTT > 0 {
 		p.out.pacer.setRTT(path.RTT)
 	}
