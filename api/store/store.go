@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -34,9 +35,8 @@ const (
 )
 
 const (
-	// lockWait is how long a file in use is waited for: a server that is being
-	// replaced has it until its last breath.
-	lockWait = 2 * time.Second
+	// lockWait is how long a file in use is waited for. 0 would be for ever.
+	lockWait = 200 * time.Millisecond
 	// eachBatch is how many entries Each holds at a time.
 	eachBatch = 128
 )
@@ -52,16 +52,57 @@ type Store struct {
 // Open opens the file, making it (for its owner's eyes only) when it is
 // missing, and reads all of it once, so that damage is known now and not in the
 // middle of a conference. [ErrInUse], [ErrDamaged], and those of the file
-// system. It may block for seconds.
+// system. It may block for as long as the disk takes.
 func Open(path string) (*Store, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+	db, err := openFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, openError(err))
-	}
-	if err := verify(db); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &Store{db: db}, nil
+}
+
+// openFile opens the file and reads everything. The library panics at pages that
+// make no sense, and reads where a file that was cut has nothing any more: both are
+// errors here.
+func openFile(path string) (db *bbolt.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	var file *os.File
+	defer func() {
+		if p := recover(); p != nil {
+			// What it has mapped of the file stays: who opened it gives up.
+			db, err = nil, errors.Join(openError(fmt.Errorf("%v", p)), file.Close())
+		}
+	}()
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: lockWait, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag, mode) //nolint:gosec // its name is the server's own
+			file = f
+			return f, err
+		},
+	})
+	if err != nil {
+		return nil, openError(err)
+	}
+	if err := readAll(db); err != nil {
+		return nil, errors.Join(openError(err), db.Close())
+	}
+	return db, nil
+}
+
+func readAll(db *bbolt.DB) error {
+	return db.View(func(tx *bbolt.Tx) error {
+		info, err := os.Stat(db.Path())
+		if err != nil {
+			return err
+		}
+		if info.Size() < tx.Size() {
+			return fmt.Errorf("%d of %d bytes are there", info.Size(), tx.Size())
+		}
+		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+			return b.ForEach(func(_, _ []byte) error { return nil })
+		})
+	})
 }
 
 func openError(err error) error {
@@ -72,28 +113,6 @@ func openError(err error) error {
 		return ErrInUse
 	}
 	return fmt.Errorf("%w (%w): put a backup in its place, or move it away to begin without", ErrDamaged, err)
-}
-
-// verify reads everything. The library panics at pages that make no sense, and
-// what lies beyond the end of a file that was cut would end the process.
-func verify(db *bbolt.DB) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = openError(fmt.Errorf("%v", p))
-		}
-	}()
-	return db.View(func(tx *bbolt.Tx) error {
-		info, err := os.Stat(db.Path())
-		if err != nil {
-			return err
-		}
-		if info.Size() < tx.Size() {
-			return openError(fmt.Errorf("%d of %d bytes are there", info.Size(), tx.Size()))
-		}
-		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
-			return b.ForEach(func(_, _ []byte) error { return nil })
-		})
-	})
 }
 
 // Close waits for what is under way and closes the file. Twice is fine.
