@@ -37,6 +37,13 @@
 // starts a new part: rec_x.webm, rec_x.2.webm and so on, each a complete file
 // with its own zero.
 //
+// # Room
+//
+// [Limits] bound age, number and size of what is kept, and how much of the disk
+// stays free; [Store.Run] enforces them. Before there is no room left it is
+// announced, by [Store.Storage] and in the log; then what is in progress ends as
+// by [Recorder.Stop], whole, and nothing begins until there is room again.
+//
 // # Crashes
 //
 // A killed process leaves files that play up to the last half second (see

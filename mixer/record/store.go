@@ -33,7 +33,15 @@ type Recording struct {
 	MediaType string `json:"mediaType"`
 	// Error is why the recording failed, without paths: fit to be shown.
 	Error string `json:"error,omitempty"`
+	// Ended is EndedForStorage, or empty.
+	Ended string `json:"ended,omitempty"`
+	// Expires is when it will be deleted for its age; zero is never.
+	Expires time.Time `json:"-"`
 }
+
+// EndedForStorage says that a recording was ended because there was no more
+// room; what was recorded until then is whole.
+const EndedForStorage = "storage"
 
 // clone returns a copy that shares nothing.
 func (r *Recording) clone() Recording {
@@ -66,6 +74,10 @@ type StoreConfig struct {
 	Log *slog.Logger
 	// Now tells the time. Defaults to time.Now.
 	Now func() time.Time
+	// Limits bound what is kept; [Store.Run] enforces them. Default to none.
+	Limits Limits
+	// Free tells how many bytes the disk has left. Defaults to asking it.
+	Free func() (int64, error)
 }
 
 // entry is a recording that the Store knows.
@@ -82,12 +94,15 @@ type Store struct {
 	lock *os.File
 	log  *slog.Logger
 	now  func() time.Time
+	free func() (int64, error)
 
 	mu struct {
 		sync.Mutex
 		entries map[string]*entry
 		ids     []string // sorted, oldest first
 		past    Stats    // of the recordings that have ended
+		limits  Limits
+		storage Storage // as Check has found it last
 		closed  bool
 	}
 }
@@ -105,6 +120,9 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if err := cfg.Limits.Validate(); err != nil {
+		return nil, err
+	}
 	if err := os.Mkdir(cfg.Dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("record: %w", err)
 	}
@@ -112,8 +130,13 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{root: root, lock: lock, log: cfg.Log, now: cfg.Now}
+	s := &Store{root: root, lock: lock, log: cfg.Log, now: cfg.Now, free: cfg.Free}
+	if s.free == nil {
+		s.free = s.diskFree
+	}
 	s.mu.entries = make(map[string]*entry)
+	s.mu.limits = cfg.Limits
+	s.mu.storage.Free = -1
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -157,13 +180,16 @@ type Options struct {
 }
 
 // Create makes a recording and its Recorder, which the caller runs; until its
-// end [Store.Get] tells how it goes. [ErrClosed].
+// end [Store.Get] tells how it goes. [ErrClosed], [ErrStorageFull].
 func (s *Store) Create(o Options) (string, *Recorder, error) {
 	s.mu.Lock()
 	closed := s.mu.closed
 	s.mu.Unlock()
 	if closed {
 		return "", nil, ErrClosed
+	}
+	if err := s.admit(); err != nil {
+		return "", nil, err
 	}
 	now := s.now().UTC()
 	id := newID(now)
@@ -269,7 +295,14 @@ func (s *Store) Get(id string) (Recording, error) {
 	if e == nil {
 		return Recording{}, ErrNotFound
 	}
-	return e.current(), nil
+	return s.tell(e), nil
+}
+
+// tell is current with what the store knows besides. The caller holds mu.
+func (s *Store) tell(e *entry) Recording {
+	rec := e.current()
+	rec.Expires = s.expires(e)
+	return rec
 }
 
 // Recorder returns the Recorder of a recording that has not ended, for pausing
@@ -333,7 +366,7 @@ func (s *Store) List(q Query) (page []Recording, next string, err error) {
 		if len(page) == limit {
 			return page, page[limit-1].ID, nil
 		}
-		page = append(page, e.current())
+		page = append(page, s.tell(e))
 	}
 	return page, "", nil
 }
