@@ -1,6 +1,9 @@
 // The side of the page: who is here, and what they write to each other. All of it
 // is other people's text, and goes in as text only.
 
+import { list, put } from "./dom.js";
+import { language, t } from "./i18n.js";
+
 const mostLines = 500;
 
 function line(tag, ...parts) {
@@ -19,12 +22,17 @@ function text(tag, content, className = "") {
 }
 
 export class Chat {
-  #ui; #own = ""; #unread = 0; #write; #listed = "";
+  #ui; #own = ""; #unread = 0; #write; #listed = ""; #roster = null; #letIn;
 
-  /** ui are the elements by id; write(text, to) sends. */
-  constructor(ui, write) {
+  /** Whether this client may let people in who wait, as far as it is known. */
+  mayLetIn = true;
+
+  /** ui are the elements by id; write(text, to) sends; letIn(participant) lets somebody in. */
+  constructor(ui, write, letIn) {
+    this.#letIn = letIn;
     this.#ui = ui;
     this.#write = write;
+    this.#count(0);
     ui.chat.addEventListener("click", () => this.#open(ui.side.hidden));
     ui["chat-form"].addEventListener("submit", (event) => this.#send(event));
     ui.side.addEventListener("keydown", (event) => {
@@ -39,21 +47,32 @@ export class Chat {
     this.#open(false, false);
   }
 
+  /** Says all anew, in another language. */
+  translate() {
+    this.#listed = "";
+    if (this.#roster) this.list(this.#roster);
+    this.#count(this.#unread);
+  }
+
   /** Says which participant this client is; another one once it has connected anew. */
   become(own) { this.#own = own; }
 
   /** Shows who is here. */
   list(roster) {
+    this.#roster = roster;
     const people = [...roster.people.values()].filter((p) => p.state !== "left");
-    this.#ui.roster.replaceChildren(...people.map((p) => {
+    list(this.#ui.roster, people, (p) => p.id, (p) => this.#row(p.id), (item, p) => {
       const marks = [
-        p.id === this.#own && "you", roster.speaks(p.id) && "speaking", p.send.audio.muted && "muted",
-        p.state === "reconnecting" && "connecting again", p.state === "waiting" && "connecting",
+        p.id === this.#own && t("you"), roster.speaks(p.id) && t("speaking"), p.send.audio.muted && t("muted"),
+        p.state === "reconnecting" && t("connecting again"), p.state === "waiting" && t(roster.room?.waitingRoom ? "waiting" : "connecting"),
       ].filter(Boolean).join(", ");
-      const item = line("li", text("span", this.#nameOf(p.id, p.name)), text("span", marks && ` (${marks})`, "quiet"));
+      const [name, about, letIn] = item.children;
+      put(name, this.#nameOf(p.id, p.name));
+      put(about, marks && ` (${marks})`);
+      put(letIn, t("Let in"));
+      letIn.hidden = !this.mayLetIn || p.id === this.#own || p.state !== "waiting";
       item.classList.toggle("speaking", roster.speaks(p.id));
-      return item;
-    }));
+    });
     // A list that somebody is choosing from stays as it is while nobody comes or goes.
     const others = people.filter((p) => p.id !== this.#own && p.state !== "waiting");
     const listed = JSON.stringify(others.map((p) => [p.id, p.name]));
@@ -61,13 +80,21 @@ export class Chat {
     this.#listed = listed;
   }
 
+  #row(id) {
+    const letIn = line("button");
+    letIn.type = "button";
+    letIn.className = "let-in";
+    letIn.addEventListener("click", () => this.#letIn(id));
+    return line("li", text("span", ""), text("span", "", "quiet"), letIn);
+  }
+
   /** Offers to write to each of these people alone. */
   #offer(others) {
     const chosen = this.#ui["chat-to"].value;
-    this.#ui["chat-to"].replaceChildren(new Option("Everybody", ""), ...others.map((p) => new Option(p.name || "Somebody", p.id)));
+    this.#ui["chat-to"].replaceChildren(new Option(t("Everybody"), ""), ...others.map((p) => new Option(p.name || t("Somebody"), p.id)));
     // Who has left is not replaced by everybody without a word.
     if (chosen && !others.some((p) => p.id === chosen)) {
-      const gone = new Option("Somebody who has left", chosen);
+      const gone = new Option(t("Somebody who has left"), chosen);
       gone.disabled = true;
       this.#ui["chat-to"].append(gone);
     }
@@ -78,21 +105,21 @@ export class Chat {
   take({ time, data }, roster) {
     const log = this.#ui["chat-log"];
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    const to = data.to && (data.to === this.#own ? "you" : this.#nameOf(data.to, roster.people.get(data.to)?.name));
-    const stamp = text("time", new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }), "quiet");
+    const to = data.to && (data.to === this.#own ? t("you") : this.#nameOf(data.to, roster.people.get(data.to)?.name));
+    const stamp = text("time", new Date(time).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" }), "quiet");
     stamp.dateTime = time;
-    const author = data.from === this.#own ? "You" : this.#nameOf(data.from, data.name);
-    log.append(line("p", stamp, " ", text("b", author), to ? text("span", ` to ${to} only`, "quiet") : "", ": ", text("span", data.text)));
+    const author = data.from === this.#own ? t("You") : this.#nameOf(data.from, data.name);
+    log.append(line("p", stamp, " ", text("b", author), to ? text("span", ` ${t("to {name} only", { name: to })}`, "quiet") : "", ": ", text("span", data.text)));
     while (log.childElementCount > mostLines) log.firstElementChild.remove();
     if (atEnd || data.from === this.#own) log.scrollTop = log.scrollHeight;
     if (this.#ui.side.hidden && data.from !== this.#own) this.#count(this.#unread + 1);
   }
 
-  #nameOf(id, name) { return name || (id === this.#own ? "You" : "Somebody"); }
+  #nameOf(id, name) { return name || t(id === this.#own ? "You" : "Somebody"); }
 
   #count(unread) {
     this.#unread = unread;
-    this.#ui.chat.textContent = unread ? `Chat (${unread} new)` : "Chat";
+    this.#ui.chat.textContent = unread ? t("Chat ({unread} new)", { unread }) : t("Chat");
   }
 
   /** Opens or closes it; the keyboard goes along. */

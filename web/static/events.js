@@ -2,6 +2,8 @@
 // channel, which is as fast as the media, or, where that is refused or broken,
 // server-sent events. Whoever listens need not know which.
 
+import { refusal } from "./problems.js";
+
 // A channel opens right after the connection; after this long, in milliseconds,
 // there will be none.
 const patience = 4000;
@@ -9,9 +11,12 @@ const patience = 4000;
 // changes.
 const remembered = 64;
 
-/** Dispatches each event of the session as an "event" whose detail is the envelope. */
+/**
+ * Dispatches each event of the session as an "event" whose detail is the envelope, and
+ * "over" when the server has ended the session: its detail is why, as refusal makes it.
+ */
 export class Events extends EventTarget {
-  #channel; #stream = null; #timer = 0; #url = ""; #heard = []; #over = false;
+  #channel; #stream = null; #timer = 0; #url = ""; #heard = []; #falling = false; #over = false;
 
   /** channel was made by openChannel, on the connection before its offer. */
   constructor(channel) {
@@ -37,18 +42,16 @@ export class Events extends EventTarget {
   source = "";
 
   /**
-   * Writes to everybody, or to one participant. Throws an Error with the server's
-   * words where they are known at once; else they come as an event of type error.
+   * Writes to everybody, or to one participant. Throws an Error with words for people
+   * where the refusal is known at once; else it comes as an event of type error.
    */
   async write(text, to) {
     const data = to ? { text, to } : { text };
     if (this.#channel.readyState === "open") return this.#channel.send(JSON.stringify({ type: "chat", data }));
-    const response = await fetch(`${this.#url}/chat`, {
+    const response = await fetch(`${this.#url}/chat`, { // the session's secret suffices
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data),
     });
-    if (response.ok) return;
-    const problem = await response.json().catch(() => ({}));
-    throw new Error(wordsOf(problem) || response.statusText);
+    if (!response.ok) throw await refusal(response);
   }
 
   close() {
@@ -58,9 +61,14 @@ export class Events extends EventTarget {
     this.#channel.close();
   }
 
-  #fall() {
-    if (this.#over || this.#stream || !this.#url) return;
+  async #fall() {
+    if (this.#over || this.#stream || this.#falling || !this.#url) return;
     clearTimeout(this.#timer);
+    this.#falling = true;
+    const response = await fetch(this.#url).catch(() => null);
+    this.#falling = false;
+    if (this.#over) return;
+    if (response?.status === 410) return this.dispatchEvent(new CustomEvent("over", { detail: await refusal(response) }));
     this.#stream = new EventSource(`${this.#url}/events`); // it reconnects by itself
     this.#stream.onmessage = ({ data }) => {
       this.source = "stream";
@@ -86,15 +94,11 @@ export class Events extends EventTarget {
   }
 }
 
-/** What a problem document says, for people. */
-export function wordsOf({ title, detail, errors }) {
-  return detail || errors?.map((e) => e.detail).join("; ") || title || "";
-}
-
 /** Who is in the room, who speaks, and what is shown where, by its events. */
 export class Roster {
   people = new Map(); // id -> Participant, in the order of joining
   speakers = new Map(); // group -> participant
+  room = null;
   layout = null; // of the picture that this client watches
   recording = "";
 
@@ -105,6 +109,7 @@ export class Roster {
       case "snapshot":
         if (!data.part) {
           this.people.clear();
+          this.room = data.room;
           this.recording = data.room.status?.recording ?? "";
           this.speakers = new Map([["", data.speaker], ...data.groups.map((g) => [g.group, g.speaker])]);
         }

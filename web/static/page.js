@@ -1,172 +1,100 @@
+// The call: a lobby to choose devices in, and a room.
+
 import * as devices from "./devices.js";
+import { Arrangement } from "./arrange.js";
 import { Chat } from "./chat.js";
-import { Roster, wordsOf } from "./events.js";
+import { Roster } from "./events.js";
+import { language, languageSwitch, onLanguage, t, translate } from "./i18n.js";
+import { Media } from "./media.js";
 import { Overlay } from "./overlay.js";
+import { reason, refusal, wordsOf } from "./problems.js";
+import { pathOf, randomRoom, roomOf } from "./room.js";
 import { Session } from "./session.js";
+import { hasToken, send, urlFor } from "./token.js";
 
-const $ = (id) => document.getElementById(id);
-const ui = Object.fromEntries(["lobby", "call", "join-form", "preview", "no-preview", "mic-level", "room", "name",
-  "camera", "microphone", "device-note", "join", "room-name", "people", "rec", "link-state", "mix", "mute",
-  "camera-off", "screen", "layout", "hide-self", "record", "share", "leave", "message",
-  "stage", "self", "mirror", "chat", "side", "roster", "chat-log", "chat-form", "chat-to", "chat-text"].map((id) => [id, $(id)]));
+const ui = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 
-const tracks = { audio: null, video: null };
-let level = { stop() {} };
+const media = new Media(ui, ui.mix);
+const { tracks } = media;
 let session = null;
 let room = "";
 let recording = "";
-let poll = 0;
+let mutedByHost = false;
+let mending = false;
 let roster = new Roster();
-const chat = new Chat(ui, write);
+const chat = new Chat(ui, write, letIn);
 const overlay = new Overlay(ui.self, ui.stage);
-// While this client is hidden from itself it has a picture of its own, arranged
-// like the room's; this is how the room's was when it was last asked for.
-let hiddenIn = null;
+const arrangement = new Arrangement(ui, say, () => toggled("hide-self", arrangement.hidden));
 
-// How often the page asks how the room is arranged while it shows a picture of
-// its own.
-const pollEvery = 2000;
 // A lost connection is made anew after these pauses, in milliseconds.
 const retryPauses = [500, 2000, 4000, 8000, 15000];
 
-function say(text) {
-  ui.message.textContent = text;
-  ui.message.hidden = !text;
+// ---- words ----
+
+// What the page says by itself, to be said again in another language.
+const said = new Map();
+
+function put(element, key, params) {
+  said.set(element, [key, params]);
+  const words = key ? t(key, params) : "";
+  if (element.textContent !== words) element.textContent = words; // what has not changed is not read out again
 }
 
-function randomRoom() {
-  const letters = "abcdefghjkmnpqrstuvwxyz23456789";
-  return Array.from(crypto.getRandomValues(new Uint8Array(10)), (b) => letters[b % letters.length]).join("");
+/** Shows a message, already in the reader's language, or elements. */
+function say(...content) {
+  ui["message-text"].replaceChildren(...content);
+  ui.message.hidden = !ui["message-text"].textContent;
 }
+
+// The buttons that are on or off, with their words for both.
+const toggles = {
+  "mute": ["Unmute", "Mute"],
+  "camera-off": ["Start camera", "Stop camera"],
+  "screen": ["Stop sharing", "Share screen"],
+  "hide-self": ["Show me", "Hide me"],
+  "record": ["Stop recording", "Record"],
+};
+
+function toggled(button, pressed) {
+  ui[button].setAttribute("aria-pressed", String(pressed));
+  put(ui[button], toggles[button][pressed ? 0 : 1]);
+}
+
+function showTracks() {
+  toggled("mute", mutedByHost || !tracks.audio?.enabled);
+  toggled("camera-off", !tracks.video?.enabled);
+  overlay.show(tracks.video);
+}
+
+// How far the server has lowered what it sends, by the event's name.
+const loads = {
+  "normal": "",
+  "fast-encoding": "The server is busy: pictures are less sharp",
+  "base-layer": "The server is busy: pictures move less smoothly",
+  "low-top-tier": "The server is busy: pictures are smaller",
+  "half-tiles": "The server is busy: who has not spoken lately is not seen",
+  "few-tiles": "The server is busy: who has not spoken lately is not seen",
+};
 
 // ---- lobby ----
 
-async function openDevice(kind) {
-  const select = kind === "video" ? ui.camera : ui.microphone;
-  tracks[kind]?.stop();
-  const { track, note } = await devices.open(kind, select.value);
-  tracks[kind] = track;
+function enterLobby() {
+  ui.room.value = roomOf(location.pathname) || randomRoom();
+  ui.name.value = localStorage.getItem("name") ?? "";
+  for (const button of Object.keys(toggles)) toggled(button, false);
+  ui.screen.hidden = !navigator.mediaDevices?.getDisplayMedia; // phones have none
+  media.open();
+}
+
+media.addEventListener("track", ({ detail: { kind, track } }) => {
   if (kind === "video") {
     ui.preview.srcObject = track && new MediaStream([track]);
     ui["no-preview"].hidden = Boolean(track);
-  } else {
-    level.stop();
-    level = devices.watchLevel(track, ui["mic-level"]);
   }
-  return note;
-}
-
-async function openDevices(kinds) {
-  const notes = [];
-  for (const kind of kinds) notes.push(await openDevice(kind));
-  ui["device-note"].textContent = notes.filter(Boolean).join(" ");
-}
-
-async function fillDevices() {
-  await devices.fill(ui.camera, "video", tracks.video?.getSettings().deviceId ?? ui.camera.value);
-  await devices.fill(ui.microphone, "audio", tracks.audio?.getSettings().deviceId ?? ui.microphone.value);
-}
-
-async function enterLobby() {
-  const named = /^\/r\/([^/]+)$/.exec(location.pathname);
-  ui.room.value = named ? decodeURIComponent(named[1]) : randomRoom();
-  ui.name.value = localStorage.getItem("name") ?? "";
-  await openDevices(["video", "audio"]);
-  // Browsers tell the devices' names only after permission was given.
-  await fillDevices();
-}
-
-// ---- call ----
-
-/** Joins, in the place of a session whose connection was lost, if there is one. */
-async function connect(before = null) {
-  session = new Session();
-  const mine = session;
-  mine.addEventListener("state", ({ detail }) => {
-    if (mine !== session) return;
-    ui["link-state"].textContent = detail === "connected" ? "" : detail === "disconnected" ? "Connection is poor…" : "Connecting…";
-    if (detail === "failed") reconnect();
-  });
-  mine.addEventListener("echo", ({ detail }) => {
-    if (mine !== session) return;
-    say(detail ? "The others hear themselves through your loudspeaker. Use headphones, or turn it down." : "");
-  });
-  const known = roster = new Roster();
-  mine.addEventListener("event", ({ detail }) => mine === session && happened(detail, known));
-  await mine.join(room, ui.name.value.trim(), tracks, before);
-  before?.drop();
-  if (before && tracks.screen) await mine.setScreen(tracks.screen);
-  chat.become(mine.id);
-  if (hiddenIn) await hideSelf(hiddenIn);
-  ui.mix.srcObject = mine.stream;
-  await ui.mix.play().catch(() => say("Press play: the browser starts no sound by itself."));
-}
-
-/** Takes one of the room's events in. */
-function happened(event, roster) {
-  roster.take(event);
-  ui.call.dataset.events = session.source; // for the curious and for tests
-  switch (event.type) {
-    case "chat": return chat.take(event, roster);
-    case "error": return say(wordsOf(event.data));
-    case "overload": case "uplink": return;
-    case "layout.changed":
-      overlay.arrange(event.data, session.id);
-      if (!hiddenIn) follow(event.data);
-      return;
-  }
-  if (event.type.startsWith("recording.") || event.type === "snapshot") showRecording(roster.recording);
-  const n = roster.people.size;
-  ui.people.textContent = n <= 1 ? "Only you are here" : `${n} people`;
-  ui.self.classList.toggle("speaking", roster.speaks(session.id));
-  chat.list(roster);
-}
-
-/** Sends a text; says whether it could be. */
-async function write(text, to) {
-  try {
-    await session.write(text, to);
-    return true;
-  } catch (error) {
-    say(error.message);
-    return false;
-  }
-}
-
-function showRecording(id) {
-  recording = id;
-  ui.rec.hidden = !id; // everybody sees that they are recorded
-  press(ui.record, Boolean(id), "Stop recording", "Record");
-}
-
-async function reconnect() {
-  const before = session;
-  let gone = "";
-  for (const pause of retryPauses) {
-    ui["link-state"].textContent = "Connection lost. Connecting again…";
-    await new Promise((resolve) => setTimeout(resolve, pause));
-    if (!room) return before.leave();
-    try {
-      await connect(before);
-      return;
-    } catch (error) {
-      if (error.status === 410) gone = error.message;
-      if (error.status && error.status < 500 && error.status !== 429) break;
-    }
-  }
-  before.leave();
-  leave();
-  say(gone || "The connection to the room was lost. Check the network, then join again.");
-}
-
-const refusals = {
-  403: "You may not enter this room",
-  404: "There is no such room",
-  409: "The room is full",
-  422: "This browser and the server have no codec in common",
-  429: "Too many tries; wait a moment",
-  503: "The server has no capacity left at the moment",
-};
+  (kind === "audio" ? session?.setAudio(track) : session?.setCamera(track))?.catch((error) => say(error.message));
+  if (session) showTracks();
+});
+media.addEventListener("gone", ({ detail: { words } }) => session && say(words));
 
 async function join(event) {
   event.preventDefault();
@@ -178,57 +106,236 @@ async function join(event) {
   try {
     await connect();
   } catch (error) {
-    const reason = error.status ? refusals[error.status] ?? "The server refused" : "The server cannot be reached";
-    say(`${reason}: ${error.message}`);
     room = "";
+    session = null;
+    say(error.code === "pin" && !ui.pin.value ? t("This room has a PIN: enter it, then join.") : reason(error));
+    if (error.code === "pin") askPin();
     return;
   } finally {
     ui.join.disabled = false;
   }
-  level.stop();
-  history.replaceState(null, "", `/r/${encodeURIComponent(room)}`);
-  ui["room-name"].textContent = room;
-  document.title = `${room} · mixdown`;
+  enter();
   ui.lobby.hidden = true;
   ui.call.hidden = false;
-  press(ui.mute, tracks.audio ? !tracks.audio.enabled : true, "Unmute", "Mute");
-  press(ui["camera-off"], tracks.video ? !tracks.video.enabled : true, "Start camera", "Stop camera");
-  overlay.show(tracks.video);
+  ui["devices-in-call"].append(ui.devices);
+  media.meter(false);
+  showTracks();
+}
+
+/** The page is this room's. */
+function enter() {
+  history.replaceState(null, "", pathOf(room) + location.hash);
+  ui["room-name"].textContent = room;
+  document.title = `${room} · mixdown`;
+}
+
+function askPin() {
+  ui["pin-label"].hidden = false;
+  ui.pin.required = true;
+  ui.pin.select();
+}
+
+// ---- call ----
+
+/** Joins, in the place of a session whose connection was lost, if there is one. */
+async function connect(before = null) {
+  session = new Session();
+  const mine = session;
+  const about = (type, f) => mine.addEventListener(type, ({ detail }) => mine === session && f(detail));
+  about("state", (state) => {
+    put(ui["link-state"], { connected: "", disconnected: "Connection is poor…" }[state] ?? "Connecting…");
+    if (state === "failed") reconnect();
+  });
+  about("echo", (echo) => {
+    say(echo ? t("The others hear themselves through your loudspeaker. Use headphones, or turn it down.") : "");
+  });
+  const known = roster = new Roster();
+  about("over", (why) => ended(why.code, why.message));
+  about("event", (event) => happened(event, known));
+  await mine.join(room, { name: ui.name.value.trim(), pin: ui.pin.value }, tracks, before);
+  before?.drop();
+  if (before && tracks.screen) await mine.setScreen(tracks.screen);
+  chat.become(mine.id);
+  await arrangement.become(room, mine.participant);
+  ui.mix.srcObject = mine.stream;
+  listen();
+}
+
+/** Plays the room. Some browsers want to be asked by a click first. */
+async function listen() {
+  try {
+    await ui.mix.play();
+    ui.hear.hidden = true;
+  } catch (error) {
+    ui.hear.hidden = error.name !== "NotAllowedError";
+  }
+}
+
+/** Takes one of the room's events in. */
+function happened(event, roster) {
+  roster.take(event);
+  ui.call.dataset.events = session.source; // for the curious and for tests
+  switch (event.type) {
+    case "chat": return chat.take(event, roster);
+    case "error": return say(wordsOf(event.data));
+    case "overload": return put(ui.load, loads[event.data.name] ?? "");
+    case "uplink": return;
+    case "participant.left":
+      if (event.data.id === session.id) return ended(event.data.reason, wordsOf({ code: event.data.reason }));
+      break;
+    case "layout.changed":
+      overlay.arrange(event.data, session.id);
+      return arrangement.take(event.data);
+  }
+  if (event.type === "snapshot" && event.data.room.id !== room) moved(event.data.room.id);
+  if (event.type.startsWith("recording.") || event.type === "snapshot") showRecording(roster.recording);
+  const { name, state, id } = event.data;
+  if (event.type === "participant.joined" && state === "waiting" && roster.room?.waitingRoom && chat.mayLetIn && id !== session.id) {
+    say(t("{name} is waiting to be let in.", { name: name || t("Somebody") }));
+  }
+  showPeople();
+}
+
+/** The host has taken this client to another room, by the same connection. */
+function moved(to) {
+  room = to;
+  session.room = to;
+  arrangement.become(room, session.participant);
+  enter();
+  say(t("You are in another room now: {room}", { room }));
+}
+
+function showPeople() {
+  const n = roster.people.size;
+  const own = roster.people.get(session.id);
+  const waits = own?.state === "waiting" && session.connected;
+  ui.waiting.hidden = !waits;
+  put(ui.people, waits ? "" : n <= 1 ? "Only you are here" : "{n} person|{n} people", { n });
+  mutedByHost = Boolean(own?.send.audio.muted);
+  put(ui.muted, mutedByHost ? "You are muted by a host" : "");
+  toggled("mute", mutedByHost || !tracks.audio?.enabled);
+  ui.self.classList.toggle("speaking", roster.speaks(session.id));
+  chat.list(roster);
+}
+
+/** Sends a text; says whether it could be. */
+async function write(text, to) {
+  try {
+    await session.write(text, to);
+    return true;
+  } catch (error) {
+    say(reason(error));
+    return false;
+  }
+}
+
+async function letIn(participant) {
+  try {
+    const response = await send(`/v1/rooms/${encodeURIComponent(room)}/participants/${participant}`, {
+      method: "PATCH", headers: { "Content-Type": "application/merge-patch+json" }, body: JSON.stringify({ state: "active" }),
+    });
+    if (!response.ok) throw await refusal(response);
+  } catch (error) {
+    if (error.status === 403) chat.mayLetIn = false;
+    say(reason(error));
+  }
+}
+
+function showRecording(id) {
+  recording = id;
+  put(ui.rec, id ? "Recording" : ""); // everybody is told that they are recorded
+  toggled("record", Boolean(id));
+}
+
+/** The server has ended the session: what was an accident is mended. */
+function ended(code, words) {
+  if (["kicked", "replaced", "room-closed"].includes(code)) end(words);
+  else if (code !== "left") reconnect();
+}
+
+async function reconnect() {
+  if (mending) return;
+  mending = true;
+  try {
+    await mend(session);
+  } finally {
+    mending = false;
+  }
+}
+
+async function mend(before) {
+  let fault = null;
+  for (const pause of retryPauses) {
+    put(ui["link-state"], "Connection lost. Connecting again…");
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    if (!room) return before.leave();
+    try {
+      await connect(before);
+      return;
+    } catch (error) {
+      fault = error;
+      if (error.status && error.status < 500 && error.status !== 429) break;
+    }
+  }
+  before.leave();
+  end(fault.status ? fault.message : t("The connection to the room was lost. Check the network, then join again."));
+}
+
+/** Goes back to the lobby, and says why. */
+function end(words) {
+  leave();
+  say(words);
 }
 
 function leave() {
-  clearTimeout(poll);
   session?.leave();
   session = null;
   room = "";
-  hiddenIn = null;
-  press(ui["hide-self"], false, "Show me", "Hide me");
+  arrangement.end();
   overlay.arrange(null, "");
   tracks.screen?.stop();
+  tracks.screen = null;
+  toggled("screen", false);
+  showRecording("");
+  put(ui.load, "");
+  put(ui.muted, "");
+  mutedByHost = false;
+  put(ui["link-state"], "");
   ui.mix.srcObject = null;
+  ui["settings-dialog"].close();
   ui.call.hidden = true;
   ui.lobby.hidden = false;
+  ui["pin-label"].before(ui.devices);
   document.title = "mixdown";
-  level = devices.watchLevel(tracks.audio, ui["mic-level"]);
+  media.meter();
 }
 
-/** Sets a toggle button. */
-function press(button, pressed, wordOn, wordOff) {
-  button.setAttribute("aria-pressed", String(pressed));
-  button.textContent = pressed ? wordOn : wordOff;
-}
-
-async function toggleTrack(kind, button, wordOn, wordOff) {
-  if (!tracks[kind]) {
-    const note = await openDevice(kind);
-    if (!tracks[kind]) return say(note);
-    await (kind === "audio" ? session.setAudio(tracks[kind]) : session.setCamera(tracks[kind]));
-  } else {
-    tracks[kind].enabled = !tracks[kind].enabled;
-  }
+async function toggleTrack(kind) {
   say("");
-  press(button, !tracks[kind].enabled, wordOn, wordOff);
-  overlay.show(tracks.video);
+  if (kind === "audio" && mutedByHost && !await unmute()) return;
+  if (tracks[kind]) {
+    tracks[kind].enabled = !tracks[kind].enabled;
+    return showTracks();
+  }
+  const select = kind === "audio" ? ui.microphone : ui.camera;
+  if (select.value === "none") select.selectedIndex = 0;
+  await media.open([kind]);
+  if (!tracks[kind]) say(ui["device-note"].textContent);
+}
+
+/** Takes back that a host has muted this client, where it may; then what it sends is on. */
+async function unmute() {
+  try {
+    const response = await send(session.participant, {
+      method: "PATCH", headers: { "Content-Type": "application/merge-patch+json" }, body: JSON.stringify({ send: { audio: { muted: false } } }),
+    });
+    if (!response.ok) throw await refusal(response);
+    if (tracks.audio) tracks.audio.enabled = false; // to be toggled on
+    return true;
+  } catch (error) {
+    say(error.status === 403 ? t("A host has muted you, and only a host can change that.") : reason(error));
+    return false;
+  }
 }
 
 async function toggleScreen() {
@@ -237,125 +344,113 @@ async function toggleScreen() {
     const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 15 } }, audio: false });
     tracks.screen = stream.getVideoTracks()[0];
   } catch (error) {
-    if (error.name !== "NotAllowedError") say(devices.explain(error, "screen"));
+    // Who has changed his mind knows that.
+    if (error.name !== "NotAllowedError" || /system/i.test(error.message)) say(devices.explain(error, "screen"));
     return;
   }
   tracks.screen.contentHint = "detail";
   tracks.screen.onended = endScreen;
   await session.setScreen(tracks.screen);
-  press(ui.screen, true, "Stop sharing", "Share screen");
+  toggled("screen", true);
 }
 
 async function endScreen() {
   tracks.screen?.stop();
   tracks.screen = null;
   await session?.setScreen(null);
-  press(ui.screen, false, "Stop sharing", "Share screen");
-}
-
-/** Sends a change of a layout; says whether it was taken. Who may not is asked no more. */
-async function changeLayout(url, method, body) {
-  const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
-  const response = await fetch(url, { method, headers: { "Content-Type": type }, body: body && JSON.stringify(body) }).catch(() => null);
-  if (response?.ok || (method === "DELETE" && response?.status === 404)) return true;
-  if (response?.status === 401 || response?.status === 403) ui.layout.hidden = ui["hide-self"].hidden = true;
-  const { detail, title } = await response?.json().catch(() => ({})) ?? {};
-  say(`Layout: ${detail ?? title ?? "the server cannot be reached"}`);
-  return false;
-}
-
-async function pickLayout() {
-  await changeLayout(`/v1/rooms/${encodeURIComponent(room)}/layout`, "PATCH", { mode: ui.layout.value });
-  if (hiddenIn) look();
-}
-
-async function hideSelf(layout) {
-  const done = await changeLayout(`${session.participant}/layout`, "PUT", { ...layout, hideSelf: true });
-  if (done) hiddenIn = layout;
-  press(ui["hide-self"], Boolean(hiddenIn), "Show me", "Hide me");
-}
-
-async function toggleSelf() {
-  if (!hiddenIn) {
-    await hideSelf({ mode: ui.layout.value });
-    return look();
-  }
-  if (await changeLayout(`${session.participant}/layout`, "DELETE")) hiddenIn = null;
-  press(ui["hide-self"], Boolean(hiddenIn), "Show me", "Hide me");
-}
-
-/** Shows how the room is arranged, and arranges a picture of one's own alike. */
-async function follow(layout) {
-  if (document.activeElement !== ui.layout) ui.layout.value = layout.mode;
-  if (hiddenIn && JSON.stringify(hiddenIn) !== JSON.stringify(layout)) await hideSelf(layout);
-}
-
-/**
- * Keeps a picture of one's own arranged like the room's, which is not told of
- * while that other one is watched.
- */
-async function look() {
-  clearTimeout(poll);
-  if (!room || !hiddenIn) return;
-  try {
-    const response = await fetch(`/v1/rooms/${encodeURIComponent(room)}`);
-    if (response.ok) await follow((await response.json()).layout);
-  } catch { /* the connection's own state says it better */ }
-  clearTimeout(poll);
-  if (room && hiddenIn) poll = setTimeout(look, pollEvery);
+  toggled("screen", false);
 }
 
 async function toggleRecording() {
   ui.record.disabled = true;
-  const response = recording
-    ? await fetch(`/v1/recordings/${encodeURIComponent(recording)}`, {
-      method: "PATCH", headers: { "Content-Type": "application/merge-patch+json" }, body: JSON.stringify({ state: "stopped" }),
-    })
-    : await fetch(`/v1/rooms/${encodeURIComponent(room)}/recordings`, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ format: "webm", source: "program" }),
-    });
-  ui.record.disabled = false;
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) say(`Recording: ${body.detail ?? response.statusText}`);
-  else if (recording && body.media) offerDownload(body.media);
+  try {
+    const response = recording
+      ? await send(`/v1/recordings/${encodeURIComponent(recording)}`, {
+        method: "PATCH", headers: { "Content-Type": "application/merge-patch+json" }, body: JSON.stringify({ state: "stopped" }),
+      })
+      : await send(`/v1/rooms/${encodeURIComponent(room)}/recordings`, {
+        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ format: "webm", source: "program" }),
+      });
+    if (!response.ok) throw await refusal(response);
+    const { media } = await response.json();
+    if (recording && media) await offerDownload(media);
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) ui.record.hidden = true; // who may not is not offered it again
+    say(t("Recording: {reason}", { reason: reason(error) }));
+  } finally {
+    ui.record.disabled = false;
+  }
 }
 
-function offerDownload(media) {
+async function offerDownload(media) {
   const link = document.createElement("a");
-  link.href = media;
+  try {
+    link.href = await urlFor(room, "recordings", media);
+  } catch (error) {
+    return say(t("Saved."), " ", reason(error));
+  }
   link.download = "";
-  link.textContent = "Download the recording";
-  ui.message.replaceChildren("Saved. ", link);
-  ui.message.hidden = false;
+  link.textContent = t("Download the recording");
+  say(t("Saved."), " ", link);
+}
+
+/** The link by which others come in, and until when; a host's lets them in by itself. */
+async function invitation() {
+  if (!hasToken()) return { link: location.origin + pathOf(room) };
+  const response = await send(`/v1/rooms/${encodeURIComponent(room)}/tokens`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: "{}",
+  });
+  if (!response.ok) throw await refusal(response);
+  const { link, expiresAt } = await response.json();
+  return { link: location.origin + link, time: new Date(expiresAt).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" }) };
 }
 
 async function share() {
-  const link = `${location.origin}/r/${encodeURIComponent(room)}`;
   try {
-    await navigator.clipboard.writeText(link);
-    say(`Copied: ${link}`);
-  } catch {
-    say(`The link to this room: ${link}`);
+    const { link, time } = await invitation();
+    try {
+      await navigator.clipboard.writeText(link);
+      say(time ? t("Copied: a link that lets people in until {time}.", { time }) : t("Copied: {link}", { link }));
+    } catch {
+      say(t("The link to this room: {link}", { link }));
+    }
+  } catch (error) {
+    say(error.code === "forbidden" ? t("Only a host can invite people.") : reason(error));
   }
-  setTimeout(() => say(""), 4000);
 }
 
+// ---- what is pressed ----
+
 ui["join-form"].addEventListener("submit", join);
-ui.camera.addEventListener("change", () => openDevices(["video"]));
-ui.microphone.addEventListener("change", () => openDevices(["audio"]));
-ui.mute.addEventListener("click", () => toggleTrack("audio", ui.mute, "Unmute", "Mute"));
-ui["camera-off"].addEventListener("click", () => toggleTrack("video", ui["camera-off"], "Start camera", "Stop camera"));
+ui.mute.addEventListener("click", () => toggleTrack("audio"));
+ui["camera-off"].addEventListener("click", () => toggleTrack("video"));
 ui.screen.addEventListener("click", toggleScreen);
-ui.layout.addEventListener("change", pickLayout);
-ui["hide-self"].addEventListener("click", toggleSelf);
 ui.mirror.addEventListener("click", () => {
   overlay.wanted = !overlay.wanted;
   ui.mirror.setAttribute("aria-pressed", String(overlay.wanted));
 });
 ui.record.addEventListener("click", toggleRecording);
 ui.share.addEventListener("click", share);
-ui.leave.addEventListener("click", leave);
-navigator.mediaDevices?.addEventListener("devicechange", fillDevices);
+ui.leave.addEventListener("click", () => { leave(); say(""); });
+ui.hear.addEventListener("click", listen);
+ui.more.addEventListener("click", () => {
+  ui.more.setAttribute("aria-expanded", String(ui.extras.classList.toggle("open")));
+});
+ui.settings.addEventListener("click", () => {
+  ui["settings-dialog"].showModal();
+  media.meter();
+});
+ui["settings-done"].addEventListener("click", () => ui["settings-dialog"].close());
+ui["settings-dialog"].addEventListener("close", () => session && media.meter(false));
+ui["message-close"].addEventListener("click", () => say(""));
 addEventListener("pagehide", () => session?.leave());
 
+for (const select of [ui.language, ui["language-in-call"]]) languageSwitch(select);
+onLanguage(() => {
+  ui.language.value = ui["language-in-call"].value = language;
+  for (const [element, [key, params]] of said) put(element, key, params);
+  chat.translate();
+  media.fill();
+});
+translate();
 enterLobby();

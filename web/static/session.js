@@ -6,24 +6,13 @@
 
 import { Events } from "./events.js";
 import { Network } from "./network.js";
+import { refusal } from "./problems.js";
+import { send } from "./token.js";
 import { Limiter, atFirst, encodingFor } from "./uplink.js";
 
 // Pictures change their size by themselves (a phone is turned, a shared window
 // pulled), and paths what they carry. How often that is looked at, in milliseconds.
 const lookEvery = 2000;
-
-/** What the server said when it refused, as an Error with a status. */
-async function refusal(response) {
-  let detail = response.statusText;
-  try {
-    const problem = await response.json();
-    detail = problem.detail || problem.title || detail;
-  } catch { /* not a problem document: the status has to do */ }
-  const error = new Error(detail);
-  error.status = response.status;
-  error.retryAfter = Number(response.headers.get("Retry-After")) || 0;
-  return error;
-}
 
 export class Session extends EventTarget {
   #pc = null;
@@ -42,11 +31,12 @@ export class Session extends EventTarget {
    * Joins; before, if it is given, is the session that this one takes the place
    * of: the client is the same participant as there. Dispatches "state" events whose
    * detail is a RTCPeerConnectionState ("failed" is final), "echo" events whose detail
-   * says whether the others hear themselves through this client's loudspeaker, and
-   * "event" events, whose detail is one of the room's.
-   * Throws an Error with the server's words and its HTTP status.
+   * says whether the others hear themselves through this client's loudspeaker, "event"
+   * events, whose detail is one of the room's, and "over" when the server has ended the
+   * session; the detail is the reason, as an Error.
+   * Throws an Error as refusal makes them.
    */
-  async join(room, name, { audio, video }, before = null) {
+  async join(room, { name, pin }, { audio, video }, before = null) {
     const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: await this.#iceServers() });
     this.#pc = pc;
     pc.ontrack = ({ track, receiver }) => {
@@ -74,9 +64,9 @@ export class Session extends EventTarget {
     try {
       await pc.setLocalDescription();
       const query = new URLSearchParams({ ...(name && { name }), ...(before?.secret && { replaces: before.secret }) });
-      const response = await fetch(`/v1/rooms/${encodeURIComponent(room)}/participants?${query}`, {
+      const response = await send(`/v1/rooms/${encodeURIComponent(room)}/participants?${query}`, {
         method: "POST",
-        headers: { "Content-Type": "application/sdp" },
+        headers: { "Content-Type": "application/sdp", ...(pin && { "Room-Pin": pin }) },
         body: pc.localDescription.sdp,
       });
       if (response.status !== 201) throw await refusal(response);
@@ -104,8 +94,15 @@ export class Session extends EventTarget {
       }
       this.dispatchEvent(new CustomEvent("event", { detail: event }));
     });
+    this.#events.addEventListener("over", ({ detail }) => this.dispatchEvent(new CustomEvent("over", { detail })));
     this.#events.begin(this.#url);
   }
+
+  /** The participant is in another room now, and who it was. */
+  set room(room) { if (this.participant) this.participant = `/v1/rooms/${encodeURIComponent(room)}/participants/${this.id}`; }
+
+  /** Whether media flow. */
+  get connected() { return this.#pc?.connectionState === "connected"; }
 
   /** The participant's id. */
   get id() { return this.participant?.split("/").pop() ?? ""; }
@@ -126,7 +123,7 @@ export class Session extends EventTarget {
   }
 
   async #iceServers() {
-    const response = await fetch("/v1/ice-servers");
+    const response = await send("/v1/ice-servers");
     return response.ok ? (await response.json()).iceServers ?? [] : [];
   }
 
