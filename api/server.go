@@ -155,6 +155,9 @@ type Server struct {
 	limitLayouts func(http.Handler) http.Handler
 	ice          func(host, name string) []ICEServer // nil: none
 
+	version string
+	started time.Time
+
 	router   chi.Router
 	huma     huma.API
 	handler  http.Handler
@@ -171,6 +174,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		log: cfg.Log, rooms: cfg.Rooms, check: cfg.Engine.CheckOffer, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
 		authorizer: cfg.Authorizer, pages: cfg.Pages, ice: cfg.ICEServers, origins: cfg.Origins,
+		version: cfg.Version, started: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	s.sessions = newSessions(cfg.MaxHalfOpen, cfg.MaxPerAddress, &s.draining)
 	s.sessions.serve = s.serveChannel
@@ -264,6 +268,7 @@ func (s *Server) routes(cfg Config) {
 	s.participantRoutes()
 	s.inputRoutes()
 	s.recordingRoutes()
+	s.nodeRoutes()
 	s.eventRoutes()
 	s.chatRoutes()
 	s.documentRoutes()
