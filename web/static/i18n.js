@@ -54,6 +54,10 @@ function numbered(text, { n }) {
   return new Intl.PluralRules(language).select(n) === "one" ? one : many;
 }
 
+/** A number with so many digits after the point, as the reader writes it. */
+export const number = (value, digits = 0) =>
+  new Intl.NumberFormat(language, { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(value);
+
 /** Fills in everything below root that is marked data-t: its own text and its labels. */
 export function translate(root = document) {
   if (root === document) document.documentElement.lang = language;
