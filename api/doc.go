@@ -39,6 +39,13 @@
 // Every error, those of the router included, is a [Problem] (RFC 9457) with a
 // stable code. One table in problem.go maps the mixer's kinds to HTTP statuses.
 //
+// # Rooms that last
+//
+// A persistent room is kept, as the mixer's RoomConfig, in a bucket of the store:
+// a request that changes one is answered when the change is on the disk, and what
+// is changed in any other way is found every five seconds. Presets are documents
+// of rooms, over which the body of a request is merged.
+//
 // # Joining
 //
 // A client posts an offer and gets, with the answer, the address of its session:

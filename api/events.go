@@ -24,7 +24,7 @@ import (
 // Event is the envelope of everything that is told without being asked for.
 type Event struct {
 	ID   string    `json:"id" doc:"For Last-Event-ID"`
-	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. On a session's own stream only of the picture that its client watches, and after the snapshot what that shows now. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. overload: how far the server has lowered what it sends to everybody, or raised it again. snapshot: the state that the following events go on from. chat: a Chat; of those for one participant only he and the author are told, on their sessions' own streams, and nobody later. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. error: the Problem of a message that was refused. candidate: on a session's own WebSocket, the answer to an ICE restart, as an ICEFragment. reconnect: the server ends the stream"`
+	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. On a session's own stream only of the picture that its client watches, and after the snapshot what that shows now. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. overload: how far the server has lowered what it sends to everybody, or raised it again. storage: how much room there is for recordings. snapshot: the state that the following events go on from. chat: a Chat; of those for one participant only he and the author are told, on their sessions' own streams, and nobody later. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. error: the Problem of a message that was refused. candidate: on a session's own WebSocket, the answer to an ICE restart, as an ICEFragment. reconnect: the server ends the stream"`
 	Time time.Time `json:"time"`
 	Room string    `json:"room" doc:"The room's id; empty where it is about all rooms"`
 	Seq  uint64    `json:"seq" doc:"Counts the events of one life of the room, without gaps; a snapshot has that of the last event that it contains"`
@@ -146,6 +146,8 @@ func (s *Server) dataOf(e *mixer.Event) any {
 		return SpeakerChanged{string(d.Group), string(d.Participant)}
 	case mixer.OverloadChange:
 		return OverloadChanged{int(d.Level), d.Level.String(), d.Reason.String()}
+	case mixer.StorageChange:
+		return storageOf(d.Storage)
 	case mixer.Chat:
 		return Chat{string(d.From), d.Name, d.Text, string(d.To)}
 	case record.Recording:

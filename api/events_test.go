@@ -664,6 +664,8 @@ func TestEventGolden(t *testing.T) {
 		mixer.EventLayoutChanged:    mixer.LayoutChange{Group: "team", LayoutInfo: canvas},
 		mixer.EventSpeakerChanged:   mixer.SpeakerChange{Participant: "p_7Q"},
 		mixer.EventOverload:         mixer.OverloadChange{Level: mixer.LevelBaseLayer, Reason: mixer.StrainSound},
+		mixer.EventStorage: mixer.StorageChange{Storage: record.Storage{Level: record.StorageLow,
+			Free: 1_500_000_000, Reserve: 1 << 30, Bytes: 40 << 30, MaxBytes: 50 << 30, Count: 12}},
 		mixer.EventChat:             mixer.Chat{From: "p_7Q", Name: "Ann", Text: "안녕 <b>\"", To: "p_8R"},
 		mixer.EventRecordingStarted: rec, mixer.EventRecordingPaused: rec, mixer.EventRecordingResumed: rec,
 		mixer.EventRecordingStopped: rec, mixer.EventRecordingFailed: rec,

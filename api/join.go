@@ -158,7 +158,10 @@ func (s *Server) enter(ctx context.Context, id mixer.RoomID, mayCreate bool, req
 	const tries = 3
 	for range tries {
 		if mayCreate {
-			room, _, err = s.rooms.EnsureRoom(ctx, mixer.RoomConfig{ID: id})
+			var first mixer.RoomConfig
+			if first, err = s.firstConfig(id); err == nil {
+				room, _, err = s.rooms.EnsureRoom(ctx, first)
+			}
 		} else {
 			room, err = s.rooms.Room(id)
 		}

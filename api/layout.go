@@ -210,6 +210,9 @@ func (s *Server) changeLayout(ctx context.Context, in *layoutWrite, read reading
 	if info, err = room.SetLayout(ctx, mixer.GroupID(in.Group), spec); err != nil {
 		return nil, s.told(ctx, err)
 	}
+	if err := s.kept(s.keeper.sync(mixer.RoomID(in.Room))); err != nil {
+		return nil, err
+	}
 	return layoutAnswer(http.StatusOK, info), nil
 }
 

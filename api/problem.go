@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"mixdown/mixer"
+	"mixdown/mixer/record"
 	"mixdown/transport"
 )
 
@@ -122,6 +123,9 @@ var (
 	vanished        = kind{code: "vanished", status: 410, title: "The client was not heard of for too long"}
 	replaced        = kind{code: "replaced", status: 410, title: "The client has come back by another session"}
 
+	storageFull = kind{code: "storage-full", status: 507, title: "There is no room for recordings"}
+	notKept     = kind{code: "not-kept", status: 507, title: "What was asked for is done, but may be lost with the next restart"}
+
 	conditionMissing = kind{code: "precondition-required", status: 428, title: "The request must say what it is about (If-Match)"}
 )
 
@@ -156,6 +160,7 @@ var byReason = []struct {
 	{mixer.ErrNotListening, notListening},
 	{mixer.ErrAlreadyRunning, recordingActive},
 	{mixer.ErrDraining, draining},
+	{record.ErrStorageFull, storageFull},
 	{mixer.ErrTooManyRooms, overloaded},
 	{transport.ErrBadSDP, badSDP},
 	{transport.ErrBadFragment, badFragment},
@@ -170,7 +175,7 @@ var byReason = []struct {
 func kinds() []kind {
 	all := []kind{badJSON, badRequest, badSDP, badFragment, noUsableCodec, locked, foreignPage, full, roomEmpty, roomExists,
 		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noSession, noRoute, noMethod,
-		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, tooManyChats, notListening, draining, overloaded, kicked, roomClosed, drained, vanished, replaced, conditionMissing, tooManyRestarts}
+		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, tooManyChats, notListening, draining, overloaded, kicked, roomClosed, drained, vanished, replaced, conditionMissing, tooManyRestarts, storageFull, notKept}
 	for _, k := range byKind {
 		if k.code != overloaded.code {
 			all = append(all, k)

@@ -24,6 +24,7 @@ type Recordings interface {
 	List(record.Query) (page []record.Recording, next string, err error)
 	Open(id string, part int) (*record.Media, error)
 	Delete(id string) error
+	Storage() record.Storage
 }
 
 // Recording is a recording as clients see it.
@@ -41,6 +42,8 @@ type Recording struct {
 	Media     string     `json:"media" readOnly:"true" doc:"Where the first part is downloaded, once it is final"`
 	Parts     []Part     `json:"parts" readOnly:"true" doc:"A picture that changes its size starts a new file"`
 	Error     string     `json:"error,omitempty" readOnly:"true" doc:"Why it failed"`
+	EndedBy   string     `json:"endedBy,omitempty" readOnly:"true" enum:"storage" doc:"storage: there was no more room for it; what was recorded until then is whole"`
+	ExpiresAt *time.Time `json:"expiresAt,omitempty" readOnly:"true" doc:"When the server deletes it for its age; missing where it does not"`
 }
 
 // Part is one file of a recording.
@@ -59,12 +62,16 @@ func recordingOf(rec record.Recording) Recording {
 	r := Recording{
 		ID: rec.ID, Room: rec.Room, RoomID: rec.RoomID, State: string(rec.State),
 		StartedAt: rec.Started.Truncate(time.Millisecond), Format: rec.Format, Source: "program",
-		Bytes: rec.Bytes, Duration: roundSeconds(rec.Duration), Media: mediaPath(rec.ID, 1), Error: rec.Error,
+		Bytes: rec.Bytes, Duration: roundSeconds(rec.Duration), Media: mediaPath(rec.ID, 1), Error: rec.Error, EndedBy: rec.Ended,
 		Parts: make([]Part, 0, len(rec.Parts)),
 	}
 	if !rec.Stopped.IsZero() {
 		at := rec.Stopped.Truncate(time.Millisecond)
 		r.StoppedAt = &at
+	}
+	if !rec.Expires.IsZero() {
+		at := rec.Expires.Truncate(time.Millisecond)
+		r.ExpiresAt = &at
 	}
 	for i, p := range rec.Parts {
 		r.Parts = append(r.Parts, Part{mediaPath(rec.ID, i+1), p.Bytes, roundSeconds(p.Duration), p.Width, p.Height})

@@ -23,10 +23,12 @@ type Room struct {
 	Layout          LayoutSpec `json:"layout" required:"false" doc:"How the main picture is arranged; once the room exists, changed at …/layout"`
 	MaxParticipants int        `json:"maxParticipants" required:"false" minimum:"1" maximum:"1000" default:"50"`
 	EmptyTimeout    float64    `json:"emptyTimeout" required:"false" minimum:"1" maximum:"86400" default:"300" doc:"Seconds that the room outlives its last participant"`
+	Persistent      bool       `json:"persistent" required:"false" default:"false" doc:"Keep the room although nobody is in it, and over a restart of the server, with all that is set here and with its layout, until it is deleted"`
 	Locked          bool       `json:"locked" required:"false" default:"false" doc:"Refuse new participants"`
 	Levelling       bool       `json:"levelling" required:"false" default:"true" doc:"Bring everybody slowly to one loudness; sets all participants, each of whom can be set as well"`
 	EchoGuard       bool       `json:"echoGuard" required:"false" default:"true" doc:"Do not let those be heard who send back what they hear; sets all participants, each of whom can be set as well"`
 	Metadata        string     `json:"metadata" required:"false" maxLength:"16384" doc:"The owner's own; not looked at"`
+	Preset          string     `json:"preset,omitempty" required:"false" maxLength:"64" writeOnly:"true" doc:"Of a room that is made, or set as a whole: a preset of the server's, whose values count where there are none here. Without, it is the preset default, if there is one"`
 	// Pointers, since what only the server sets may be missing in a request.
 	Status *RoomStatus `json:"status" readOnly:"true"`
 }
@@ -65,7 +67,7 @@ func roomOf(info mixer.RoomInfo) Room {
 		ID: string(info.ID), RoomID: info.Life, CreatedAt: info.Created.UTC().Truncate(time.Millisecond),
 		Name:   info.Name,
 		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers, Layout: layoutSpecOf(info.Layout),
-		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(),
+		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(), Persistent: info.Persistent,
 		Locked: info.Locked, Metadata: info.Metadata, Levelling: !info.NoLevelling, EchoGuard: !info.NoEchoGuard,
 		Status: &RoomStatus{Speaker: string(info.Speaker), Participants: info.Participants, Viewers: info.Viewers, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
 	}
@@ -82,7 +84,7 @@ func (r Room) tag() string {
 func (r Room) config(id string) (mixer.RoomConfig, error) {
 	rc := mixer.RoomConfig{
 		ID: mixer.RoomID(id), Name: r.Name, Layout: r.Layout.spec(),
-		MaxParticipants: r.MaxParticipants, EmptyTimeout: seconds(r.EmptyTimeout),
+		MaxParticipants: r.MaxParticipants, EmptyTimeout: seconds(r.EmptyTimeout), Persistent: r.Persistent,
 		Locked: r.Locked, Metadata: r.Metadata, NoLevelling: !r.Levelling, NoEchoGuard: !r.EchoGuard,
 	}
 	if r.Canvas != (Canvas{}) {
@@ -104,7 +106,7 @@ func (r Room) config(id string) (mixer.RoomConfig, error) {
 func (r Room) patch() mixer.RoomPatch {
 	timeout, noLevelling, noEchoGuard := seconds(r.EmptyTimeout), !r.Levelling, !r.EchoGuard
 	return mixer.RoomPatch{
-		Name: &r.Name, MaxParticipants: &r.MaxParticipants, EmptyTimeout: &timeout,
+		Name: &r.Name, MaxParticipants: &r.MaxParticipants, EmptyTimeout: &timeout, Persistent: &r.Persistent,
 		Locked: &r.Locked, Metadata: &r.Metadata, NoLevelling: &noLevelling, NoEchoGuard: &noEchoGuard,
 	}
 }
@@ -188,11 +190,14 @@ func (s *Server) createRoom(ctx context.Context, in *roomWrite) (*roomOutput, er
 	if err != nil {
 		return nil, s.told(ctx, err)
 	}
-	return created(room), nil
+	return created(room), s.kept(s.keeper.sync(rc.ID))
 }
 
 // newRoom reads the body as a room that is to be made.
 func (s *Server) newRoom(ctx context.Context, id string) (mixer.RoomConfig, error) {
+	if err := s.usePreset(ctx, false); err != nil {
+		return mixer.RoomConfig{}, s.told(ctx, err)
+	}
 	want, err := s.wantedRoom(ctx, s.put, document{"id": id}, "id")
 	if err != nil {
 		return mixer.RoomConfig{}, err
@@ -208,11 +213,12 @@ func created(room *mixer.Room) *roomOutput {
 func (s *Server) putRoom(ctx context.Context, in *roomWrite) (*roomOutput, error) {
 	room, err := s.rooms.Room(mixer.RoomID(in.Room))
 	if err == nil {
-		return s.changeRoom(ctx, room, in.WriteIf, s.put)
+		return s.setRoom(ctx, room, in.WriteIf)
 	}
 	if err := in.check(""); err != nil {
 		return nil, err
 	}
+	body := scopeOf(ctx).body
 	rc, err := s.newRoom(ctx, in.Room)
 	if err != nil {
 		return nil, err
@@ -222,9 +228,18 @@ func (s *Server) putRoom(ctx context.Context, in *roomWrite) (*roomOutput, error
 	case err != nil:
 		return nil, s.told(ctx, err)
 	case isNew:
-		return created(room), nil
+		return created(room), s.kept(s.keeper.sync(rc.ID))
 	}
-	return s.changeRoom(ctx, room, in.WriteIf, s.put) // somebody else was faster
+	scopeOf(ctx).body = body                // as it was sent
+	return s.setRoom(ctx, room, in.WriteIf) // somebody else was faster
+}
+
+// setRoom sets all that can be changed of a room that exists.
+func (s *Server) setRoom(ctx context.Context, room *mixer.Room, when WriteIf) (*roomOutput, error) {
+	if err := s.usePreset(ctx, true); err != nil {
+		return nil, s.told(ctx, err)
+	}
+	return s.changeRoom(ctx, room, when, s.put)
 }
 
 func (s *Server) patchRoom(ctx context.Context, in *roomWrite) (*roomOutput, error) {
@@ -243,6 +258,9 @@ func (s *Server) wantedRoom(ctx context.Context, read reading, current document,
 	want := defaultRoom()
 	if err := read(ctx, &want, current, lasting...); err != nil {
 		return Room{}, s.told(ctx, err)
+	}
+	if want.Preset != "" {
+		return Room{}, invalid("", Fault{Pointer: "#/preset", Detail: "only where a room is made, or set as a whole by PUT"})
 	}
 	name, fault := cleanName(want.Name)
 	if fault != "" {
@@ -270,6 +288,9 @@ func (s *Server) changeRoom(ctx context.Context, room *mixer.Room, when WriteIf,
 	if err != nil {
 		return nil, s.told(ctx, err)
 	}
+	if err := s.kept(s.keeper.sync(info.ID)); err != nil {
+		return nil, err
+	}
 	body := roomOf(info)
 	return &roomOutput{Tagged: tagged(body.tag()), Status: http.StatusOK, Body: body}, nil
 }
@@ -286,7 +307,7 @@ func (s *Server) deleteRoom(ctx context.Context, in *roomWrite) (*empty, error) 
 	if err := s.rooms.DeleteRoom(ctx, mixer.RoomID(in.Room)); err != nil {
 		return nil, s.told(ctx, err)
 	}
-	return nil, nil
+	return nil, s.kept(s.keeper.forget(mixer.RoomID(in.Room)))
 }
 
 // room returns a room that exists, or a Problem.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,6 +67,11 @@ type Config struct {
 	// and MaxLivePerRoom how many of them one room; negative is no limit. Default
 	// to 512 and 64. They count as streams of their addresses as well.
 	MaxLive, MaxLivePerRoom int
+	// KeptRooms keeps persistent rooms over a restart; nil keeps none.
+	KeptRooms KeptRooms
+	// Presets are rooms that others can be made after, by name: JSON as it is sent
+	// to make one. "default" is what rooms are made after that name none.
+	Presets map[string]json.RawMessage
 	// Pages serves what is not the API's, for GET and HEAD; nil is nothing.
 	Pages http.Handler
 	// Metrics registers the counters; nil counts nothing.
@@ -143,6 +149,8 @@ type Server struct {
 	check      func(sdp string, role transport.Role) (transport.Wishes, error)
 	accept     joiner
 	recordings Recordings
+	keeper     *keeper
+	presets    atomic.Pointer[presets]
 	authorizer Authorizer
 	sessions   *sessions
 	streams    *streams
@@ -194,6 +202,10 @@ func New(cfg Config) (*Server, error) {
 	if err := s.finishDocument(); err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
+	if err := s.SetPresets(cfg.Presets); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	s.keeper = newKeeper(cfg.Rooms, cfg.KeptRooms)
 
 	allowed := cors.Handler(cors.Options{
 		// Our own pages need no CORS, and who says to be one may have rebound a
@@ -352,7 +364,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, draining.problem(""))
 		return
 	}
-	status(w, "ok")
+	status(w, strings.TrimSuffix("ok\n"+s.storageLine(), "\n"))
 }
 
 func status(w http.ResponseWriter, text string) {

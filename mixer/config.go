@@ -176,6 +176,10 @@ type RoomConfig struct {
 	// EmptyTimeout is how long the room outlives its last participant.
 	// Defaults to 5 minutes.
 	EmptyTimeout time.Duration
+	// Persistent keeps the room although nobody is in it: it ends when it is
+	// deleted, or EmptyTimeout after it has ceased to be persistent. What keeps
+	// it over a restart is the API.
+	Persistent bool
 	// Locked refuses new participants.
 	Locked bool
 	// NoLevelling leaves those who join as loud as they are, NoEchoGuard lets
@@ -212,6 +216,12 @@ func (c *RoomConfig) setDefaults() {
 	if c.EmptyTimeout == 0 {
 		c.EmptyTimeout = 5 * time.Minute
 	}
+}
+
+// Validate returns an Invalid Error that names the first faulty field.
+func (c RoomConfig) Validate() error {
+	c.setDefaults()
+	return c.validate("room.create")
 }
 
 // validate returns an Invalid Error that names the first faulty field.
@@ -258,6 +268,7 @@ type RoomPatch struct {
 	Name            *string
 	MaxParticipants *int
 	EmptyTimeout    *time.Duration
+	Persistent      *bool
 	Locked          *bool
 	// NoLevelling and NoEchoGuard, where they change, set all participants.
 	NoLevelling, NoEchoGuard *bool

@@ -46,6 +46,9 @@ const (
 	EventOverload
 	// EventChat: somebody has written to all, or to one [Chat].
 	EventChat
+	// EventStorage: there is little room left for recordings, or none, or enough
+	// again [StorageChange].
+	EventStorage
 	// NumEventTypes is how many there are.
 	NumEventTypes
 )
@@ -55,7 +58,7 @@ func (t EventType) String() string {
 	names := [NumEventTypes]string{"room.started", "room.finished",
 		"participant.joined", "participant.left", "participant.moved", "participant.updated",
 		"layout.changed", "speaker.changed",
-		"recording.started", "recording.paused", "recording.resumed", "recording.stopped", "recording.failed", "overload", "chat"}
+		"recording.started", "recording.paused", "recording.resumed", "recording.stopped", "recording.failed", "overload", "chat", "storage"}
 	if t < NumEventTypes {
 		return names[t]
 	}

@@ -77,6 +77,10 @@ func (m *Manager) Drain() {
 	m.mu.draining = true
 }
 
+// Draining reports whether Drain or Close was called: rooms that end from then on
+// were not deleted by anybody.
+func (m *Manager) Draining() bool { return m.isDraining() }
+
 func (m *Manager) isDraining() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

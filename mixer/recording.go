@@ -19,7 +19,9 @@ type recording struct {
 // StartRecording begins to record the room's program and returns the recording,
 // which the record.Store serves from then on: it is paused, resumed and stopped
 // through its Recorder there. It ends by itself when the last participant
-// leaves and when the room ends. Conflict/ErrAlreadyRunning when there is one.
+// leaves, when the room ends and when there is no more room for it.
+// Conflict/ErrAlreadyRunning when there is one, Exhausted/record.ErrStorageFull
+// when there is no room for another.
 func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 	const op = "recording.start"
 	fail := func(kind Kind, err error) (record.Recording, error) {
@@ -74,6 +76,8 @@ func (r *Room) StartRecording(ctx context.Context) (record.Recording, error) {
 		return nil
 	})
 	switch {
+	case errors.Is(err, record.ErrStorageFull):
+		return fail(Exhausted, err)
 	case err != nil:
 		return fail(Internal, err)
 	case attached != nil: // the room has ended meanwhile; the recorder never ran

@@ -10,12 +10,17 @@ import (
 	"time"
 
 	"mixdown/codec"
+	"mixdown/mixer/record"
 	"mixdown/mixer/video"
 )
 
 // sweepPeriod is how often an occupied room looks for what ends by itself,
 // such as a shared screen without pictures.
 const sweepPeriod = time.Second
+
+// idlePeriod is how often a persistent room without participants looks at what
+// has to be told.
+const idlePeriod = time.Minute
 
 // Room is one conference. All of its state belongs to its control loop; what
 // others read, they read from immutable snapshots. Get one from a [Manager].
@@ -75,7 +80,8 @@ type Room struct {
 	audiences map[*video.Rendition]audience
 	tierRates map[*video.Rendition]*tierRate
 	tuneAt    time.Duration
-	governed  Level // the Governor's, as it was carried out
+	governed  Level               // the Governor's, as it was carried out
+	stored    record.StorageLevel // the recordings', as it was told
 }
 
 // snapshot is what the tick loops see of a room: immutable.
@@ -244,6 +250,9 @@ func (r *Room) control() {
 		case len(r.participants) > 0:
 			emptySince = now
 			sweep.Reset(r.untold(now, again))
+		case r.room.Persistent:
+			emptySince = now
+			sweep.Reset(r.untold(now, idlePeriod))
 		default:
 			left := r.room.EmptyTimeout - (now - emptySince)
 			if left <= 0 {
@@ -257,6 +266,7 @@ func (r *Room) control() {
 // sweep carries out what the flags of the participants ask for.
 func (r *Room) sweep() {
 	r.govern()
+	r.followStorage()
 	for _, p := range slices.Clone(r.participants) {
 		if c := p.closed.Load(); c != nil {
 			r.remove(p, c.err)
@@ -440,6 +450,7 @@ func (r *Room) Update(ctx context.Context, patch RoomPatch) (RoomInfo, error) {
 		set(&rc.Name, patch.Name)
 		set(&rc.MaxParticipants, patch.MaxParticipants)
 		set(&rc.EmptyTimeout, patch.EmptyTimeout)
+		set(&rc.Persistent, patch.Persistent)
 		set(&rc.Locked, patch.Locked)
 		set(&rc.NoLevelling, patch.NoLevelling)
 		set(&rc.NoEchoGuard, patch.NoEchoGuard)
