@@ -20,6 +20,7 @@ export GOFLAGS := -buildvcs=false -tags=$(TAGS)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s
 STATICCHECK_VERSION := v0.7.0
+PEBBLE_VERSION := v2.10.1
 GO_DIRS := api cmd codec mixer transport web
 
 # H.264 and a microphone are libraries that are loaded at run time, which static
@@ -112,15 +113,21 @@ lint: vet .cache/bin/staticcheck
 	@mkdir -p .cache/bin
 	@GOFLAGS= GOBIN=$(CURDIR)/.cache/bin go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) || touch $@
 
+# Let's Encrypt's own server for tests of what asks it for certificates. An empty
+# file as above.
+.cache/bin/pebble:
+	@mkdir -p .cache/bin
+	@GOFLAGS= GOBIN=$(CURDIR)/.cache/bin go install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE_VERSION) || touch $@
+
 # All but most tests of the whole program, which take four minutes: of those the
 # ones that tell in seconds whether it works.
-unit:
+unit: .cache/bin/pebble
 	go test $$(go list ./... | grep -v '^mixdown/cmd/mixdown$$')
-	go test -run 'Import|Default|Flag|File|Usage|Version|Join|Admin|TwoHear' ./cmd/mixdown
+	go test -run 'Import|Default|Flag|File|Usage|Version|Join|Admin|TwoHear|TLS|ACME' ./cmd/mixdown
 
 # The tests of the whole program measure pauses, so nothing runs beside them, and
 # once without the race detector, which makes everything too slow to tell.
-race:
+race: .cache/bin/pebble
 	go test -race $$(go list ./... | grep -v '^mixdown/cmd/mixdown$$')
 	go test -timeout 20m ./cmd/mixdown
 	go test -race -timeout 20m ./cmd/mixdown

@@ -43,6 +43,8 @@ type Config struct {
 	// FullICE and PublicAddresses are transport.Config's.
 	FullICE         bool
 	PublicAddresses []netip.Addr
+	// TLS says how HTTP is encrypted.
+	TLS tlsFlags
 	// TURN says how clients that do not reach Media are helped.
 	TURN turnFlags
 	// Data is the directory for recordings, made when missing.
@@ -93,15 +95,19 @@ type App struct {
 	state  *store.Store // what outlives the process
 	media  *os.Root     // nil: no files are played
 	engine *transport.Engine
+	tls    *serverTLS      // nil: plain HTTP
 	turn   *transport.TURN // nil: none
 	rooms  *mixer.Manager
 	server *api.Server
 	flight *flightRecorder // nil: off
 	h264   openH264
 
-	listener, adminListener net.Listener // adminListener may be nil
-	registry                *prometheus.Registry
-	reloaders               []reloader // what takes changes while it runs
+	// Those of admin and of plain HTTP that leads to HTTPS may be nil.
+	listener, adminListener, redirectListener net.Listener
+
+	redirect  http.Handler // of redirectListener
+	registry  *prometheus.Registry
+	reloaders []reloader // what takes changes while it runs
 
 	mu struct {
 		sync.Mutex
@@ -153,8 +159,11 @@ func NewApp(cfg Config) (app *App, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("media sockets: %w", err)
 	}
+	if a.tls, err = newServerTLS(cfg.TLS, cfg.Data, a.log); err != nil {
+		return nil, err
+	}
 	var iceServers func(host, name string) []api.ICEServer
-	if a.turn, iceServers, err = newTURN(cfg.TURN, a.engine, a.log); err != nil {
+	if a.turn, iceServers, err = newTURN(cfg.TURN, a.tls, a.engine, a.log); err != nil {
 		return nil, err
 	}
 	if a.labels, err = video.NewLabeller(video.LabellerConfig{Log: a.log}); err != nil {
@@ -191,6 +200,12 @@ func NewApp(cfg Config) (app *App, err error) {
 	if a.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return nil, fmt.Errorf("--http: %w", err)
 	}
+	if to := cfg.TLS.redirect(); to != "" && a.tls != nil {
+		if a.redirectListener, err = net.Listen("tcp", to); err != nil {
+			return nil, fmt.Errorf("--redirect: %w (off will do without)", err)
+		}
+		a.redirect = a.tls.redirect(a.listener.Addr().(*net.TCPAddr).Port)
+	}
 	if cfg.Admin != "" && cfg.Admin != adminOff {
 		if a.adminListener, err = net.Listen("tcp", cfg.Admin); err != nil {
 			return nil, fmt.Errorf("--admin: %w (another address, or off, will do)", err)
@@ -212,6 +227,14 @@ func codecs() mixer.Codecs {
 
 // Addr is the address that HTTP is served on.
 func (a *App) Addr() net.Addr { return a.listener.Addr() }
+
+// URLs are those of the pages, the one that people are best told first.
+func (a *App) URLs() []string {
+	if a.tls == nil {
+		return []string{"http://" + a.listener.Addr().String()}
+	}
+	return a.tls.urls(a.listener.Addr())
+}
 
 // AdminAddr is the address of metrics and profiles, "" when there is none.
 func (a *App) AdminAddr() string {
@@ -246,6 +269,7 @@ func (a *App) Run(ctx context.Context) error {
 	turn := startPart(failed, "TURN server", a.runTURN)
 	rooms := startPart(failed, "rooms", a.rooms.Run)
 	flight := startPart(failed, "flight recorder", a.runFlightRecorder)
+	certificates := startPart(failed, "certificates", a.tls.run)
 	web := startPart(failed, "http", a.serveHTTP)
 	a.log.Info("serving", "http", a.Addr(), "media", a.engine.Addrs(), "mediaTCP", a.engine.TCPAddrs(), "admin", a.AdminAddr(), "version", Version())
 
@@ -256,7 +280,7 @@ func (a *App) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	// HTTP before media: a client that polls its session learns why it ended.
-	return errors.Join(err, a.drain(rooms, web, engine, turn, labels, pool, flight))
+	return errors.Join(err, a.drain(rooms, web, certificates, engine, turn, labels, pool, flight))
 }
 
 // errDrainTimeout says that the end took longer than it may.
@@ -309,18 +333,33 @@ func (a *App) runFlightRecorder(ctx context.Context) error {
 	return nil
 }
 
-// serveHTTP is the life of both HTTP servers.
+// serveHTTP is the life of all HTTP servers.
 func (a *App) serveHTTP(ctx context.Context) error {
 	servers := []*http.Server{api.HTTPServer(a.server)}
 	listeners := []net.Listener{a.listener}
+	beside := func(l net.Listener, h http.Handler) {
+		servers = append(servers, &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute})
+		listeners = append(listeners, l)
+	}
+	if a.tls != nil {
+		a.tls.encrypt(servers[0])
+	}
 	if a.adminListener != nil {
-		servers = append(servers, &http.Server{Handler: a.adminHandler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute})
-		listeners = append(listeners, a.adminListener)
+		beside(a.adminListener, a.adminHandler())
+	}
+	if a.redirectListener != nil {
+		beside(a.redirectListener, a.redirect)
 	}
 	served := make(chan error, len(servers))
 	for i, s := range servers {
 		s.ErrorLog = slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)
-		go func() { served <- s.Serve(listeners[i]) }()
+		go func() {
+			if s.TLSConfig != nil {
+				served <- s.ServeTLS(listeners[i], "", "")
+			} else {
+				served <- s.Serve(listeners[i])
+			}
+		}()
 	}
 	var errs []error
 	waiting := len(servers)
@@ -367,7 +406,7 @@ func (a *App) Close() error {
 // release closes what NewApp has opened so far.
 func (a *App) release() error {
 	var errs []error
-	for _, l := range []net.Listener{a.listener, a.adminListener} {
+	for _, l := range []net.Listener{a.listener, a.adminListener, a.redirectListener} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

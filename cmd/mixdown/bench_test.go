@@ -65,6 +65,7 @@ func TestBenchRoomUsage(t *testing.T) {
 		"skew only, and yet":        {"--skew-only", "--latency", "0s"},
 		"901 participants: want":    {"--participants", "901"},
 		"duration 0s: want 1s":      {"--duration", "0s"},
+		"-1 requests: want 0":       {"--requests=-1"},
 		"server URL \"http://h/x\"": {"--server", "http://h/x", "--pid", "1"},
 	} {
 		code, _, errs := runMain(t, append([]string{"bench", "room"}, args...)...)
@@ -78,13 +79,16 @@ func TestBenchRoomUsage(t *testing.T) {
 func TestBenchRoomOfSound(t *testing.T) {
 	t.Setenv(beMain, "1")
 	code, out, errs := runMain(t, "bench", "room", "--audio-only", "--participants", "4", "--talkers", "1", "--viewers", "1",
-		"--duration", "2s", "--warmup", "1s", "--latency", "0s", "--clips", clipsDir, "--json")
+		"--duration", "2s", "--warmup", "1s", "--latency", "0s", "--requests", "100", "--clips", clipsDir, "--json")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
 	var r bench.Result
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatalf("%v in %s", err, out)
+	}
+	if q := r.Requests; q == nil || q.Failed != 0 || q.PerSecond < 5 || q.P99Ms <= 0 {
+		t.Errorf("requests beside it: %+v", q)
 	}
 	if !r.AudioOnly || r.Healthy.FPS.Max != 0 || r.Floor.VideoDecode+r.Floor.VideoEncode != 0 || r.Floor.Total <= 0 || r.SoundLatency != nil {
 		t.Errorf("a room of sound: %+v", r)

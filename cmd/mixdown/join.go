@@ -34,6 +34,7 @@ type joinCmd struct {
 	NoVideo bool          `help:"Receive sound only."`
 	Uplink  bool          `default:"true" negatable:"" help:"Send pictures as small as the server asks for, and none that nobody sees (on; --no-uplink)."`
 	Again   bool          `name:"reconnect" default:"true" negatable:"" help:"Join again when the connection is lost or the server restarts, as the same participant if it can (on; --no-reconnect)."`
+	Pin     pinFlags      `embed:""`
 	Quiet   bool          `short:"q" help:"No progress, no summary."`
 }
 
@@ -57,6 +58,9 @@ func (c *joinCmd) Validate() error {
 	if c.RED < 0 || c.RED > 2 {
 		return fmt.Errorf("--red %d: want 0, 1 or 2", c.RED)
 	}
+	if err := c.Pin.validate(); err != nil {
+		return err
+	}
 	if c.For < 0 {
 		return fmt.Errorf("--for %v: want a time above 0", c.For)
 	}
@@ -71,6 +75,13 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 		defer cancel()
 	}
 	config := client.Config{URL: c.URL, Name: c.Name, NoVideo: c.NoVideo, NoUplink: !c.Uplink, RED: c.RED}
+	var err error
+	if config.HTTP, err = c.Pin.client(); err != nil {
+		return err
+	}
+	if config.HTTP != nil {
+		defer config.HTTP.CloseIdleConnections()
+	}
 	closeSources, err := c.open(&config)
 	if err != nil {
 		return err

@@ -39,6 +39,9 @@ func (a *App) registerMetrics() error {
 	if a.turn != nil {
 		collected = append(collected, turnCollector{a.turn})
 	}
+	if a.tls != nil {
+		collected = append(collected, tlsCollector{a.tls})
+	}
 	for _, c := range collected {
 		if err := a.registry.Register(c); err != nil {
 			return fmt.Errorf("metrics: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,7 +19,7 @@ import (
 // serveCmd is the flags of `mixdown serve`.
 type serveCmd struct {
 	Config   string        `placeholder:"FILE" help:"YAML file with these flags as keys. Flags and environment win over it."`
-	HTTP     string        `name:"http" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of pages and API (${default}). Port 0 is any free one."`
+	HTTP     string        `name:"http" placeholder:"HOST:PORT" help:"Address of pages and API (127.0.0.1:8080; with --tls see there). Port 0 is any free one."`
 	Media    []string      `default:":8189" placeholder:"HOST:PORT" help:"UDP addresses for media, one or several (${default})."`
 	MediaTCP []string      `name:"media-tcp" placeholder:"HOST:PORT" help:"TCP addresses for media of clients that no UDP reaches (those of --media); off for none."`
 	ICELite  bool          `name:"ice-lite" default:"true" negatable:"" help:"Send nothing to addresses that have not proved that they know the session (on). --no-ice-lite is for servers behind a NAT that clients cannot reach."`
@@ -37,6 +38,7 @@ type serveCmd struct {
 	Log      string        `enum:"text,json" default:"text" help:"Form of the log on stderr: text or json."`
 	LogLevel string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 
+	TLS  tlsFlags  `embed:""`
 	TURN turnFlags `embed:""`
 
 	FlightRecorder    bool          `help:"Keep the last seconds of the runtime's trace, for /debug/flightrecorder, and write them to a file when sound is late. Costs up to 5% more processor time."`
@@ -62,6 +64,12 @@ func (c *serveCmd) BeforeResolve(ctx *kong.Context, file *configFile) error { re
 
 // Validate is called by kong after parsing. Its errors say how to do it right.
 func (c *serveCmd) Validate() error {
+	if err := errors.Join(c.TLS.validate()...); err != nil {
+		return err
+	}
+	if c.HTTP == "" {
+		c.HTTP = c.TLS.address()
+	}
 	if err := loopbackOnly("--http", c.HTTP, "127.0.0.1:8080"); err != nil {
 		return err
 	}
@@ -86,7 +94,7 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--media-tcp %q: want HOST:PORT, as :8189, or off alone", m)
 		}
 	}
-	if err := c.TURN.validate(); err != nil {
+	if err := c.TURN.validate(c.TLS.on()); err != nil {
 		return err
 	}
 	if c.Drain <= 0 || c.Drain > 10*time.Minute {
@@ -166,13 +174,13 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		OpenH264: c.OpenH264, TrustOpenH264: c.Trusted,
 		Origins: c.Origin, Workers: workers, Cores: budget, Log: log,
 		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
-		TURN: c.TURN,
+		TLS: c.TLS, TURN: c.TURN,
 	})
 	if err != nil {
 		return err
 	}
 	defer app.Close()
-	fmt.Fprintf(s.Out, "listening on http://%s\n", app.Addr())
+	app.announce(s.Out)
 	if admin := app.AdminAddr(); admin != "" {
 		fmt.Fprintf(s.Out, "admin on http://%s\n", admin)
 	}

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pion/stun/v4"
@@ -22,8 +19,8 @@ import (
 // translations of addresses.
 type turnFlags struct {
 	TURN      string   `name:"turn" default:"off" placeholder:"HOST:PORT" help:"Be a STUN and TURN server over UDP and TCP for clients that do not reach --media, as :3478 (${default}). It relays to --media only."`
-	TURNTLS   string   `name:"turn-tls" default:"off" placeholder:"HOST:PORT" help:"The same over TLS, as :5349, or :443 for the strictest firewalls (${default}). Needs --turn-cert and --turn-key."`
-	TURNCert  string   `name:"turn-cert" type:"path" placeholder:"FILE" help:"Certificate chain for --turn-tls, PEM; read again when it changes."`
+	TURNTLS   string   `name:"turn-tls" default:"off" placeholder:"HOST:PORT" help:"The same over TLS, as :5349, or :443 for the strictest firewalls (${default})."`
+	TURNCert  string   `name:"turn-cert" type:"path" placeholder:"FILE" help:"Certificate chain for --turn-tls, PEM; read again when it changes (that of --tls)."`
 	TURNKey   string   `name:"turn-key" type:"path" placeholder:"FILE" help:"Its key, PEM."`
 	TURNHost  string   `name:"turn-host" placeholder:"HOST" help:"Name or address under which clients reach --turn and --turn-tls (that under which they reach this server by HTTP, unless that is loopback)."`
 	ICEServer []string `name:"ice-server" placeholder:"URL" help:"Further STUN and TURN servers to tell clients of, as stun:stun.example.org or turn:turn.example.org?transport=tcp."`
@@ -33,16 +30,17 @@ type turnFlags struct {
 // turnOff is the value of --turn and --turn-tls that opens no socket.
 const turnOff = "off"
 
-// validate is serveCmd.Validate's part of these. Its errors say how to do it right.
-func (f *turnFlags) validate() error {
+// validate is serveCmd.Validate's part of these; shared says that there is a
+// certificate for HTTP. Its errors say how to do it right.
+func (f *turnFlags) validate(shared bool) error {
 	for _, a := range []struct{ flag, addr, example string }{{"--turn", f.TURN, ":3478"}, {"--turn-tls", f.TURNTLS, ":5349"}} {
 		if _, _, err := net.SplitHostPort(a.addr); err != nil && a.addr != turnOff {
 			return fmt.Errorf("%s %q: want HOST:PORT, as %s, or off", a.flag, a.addr, a.example)
 		}
 	}
 	switch certified := f.TURNCert != "" && f.TURNKey != ""; {
-	case f.TURNTLS != turnOff && !certified:
-		return errors.New("--turn-tls needs a certificate: give --turn-cert and --turn-key")
+	case f.TURNTLS != turnOff && !certified && (!shared || f.TURNCert != "" || f.TURNKey != ""):
+		return errors.New("--turn-tls needs a certificate: give --turn-cert and --turn-key, or --tls")
 	case f.TURNTLS == turnOff && (f.TURNCert != "" || f.TURNKey != ""):
 		return errors.New("--turn-cert and --turn-key are of no use without --turn-tls")
 	}
@@ -71,13 +69,17 @@ func needsCredential(uri *stun.URI) bool {
 }
 
 // newTURN returns the server that the flags ask for, nil for none, and what
-// clients are told, nil for nothing.
-func newTURN(f turnFlags, engine *transport.Engine, log *slog.Logger) (*transport.TURN, func(host, name string) []api.ICEServer, error) {
+// clients are told, nil for nothing. shared is what HTTP is encrypted with, nil for
+// nothing.
+func newTURN(f turnFlags, shared *serverTLS, engine *transport.Engine, log *slog.Logger) (*transport.TURN, func(host, name string) []api.ICEServer, error) {
 	secret := transport.TURNSecret(f.Secret)
 	if secret == "" {
 		secret = transport.NewTURNSecret()
 	}
 	tell := iceTeller{secret: secret, host: f.TURNHost}
+	if tell.host == "" && shared != nil && len(shared.domains) > 0 {
+		tell.host = shared.domains[0]
+	}
 	for _, s := range f.ICEServer {
 		uri, err := stun.ParseURI(s)
 		if err != nil {
@@ -94,11 +96,16 @@ func newTURN(f turnFlags, engine *transport.Engine, log *slog.Logger) (*transpor
 		cfg.Addr = f.TURN
 	}
 	if f.TURNTLS != turnOff && f.TURNTLS != "" {
-		pair := &certificateFiles{cert: f.TURNCert, key: f.TURNKey, log: log}
-		if _, err := pair.get(nil); err != nil {
-			return nil, nil, fmt.Errorf("--turn-cert and --turn-key: %w", err)
+		cfg.TLSAddr = f.TURNTLS
+		if f.TURNCert != "" {
+			pair := &certificateFiles{cert: f.TURNCert, key: f.TURNKey, log: log}
+			if _, err := pair.get(nil); err != nil {
+				return nil, nil, fmt.Errorf("--turn-cert and --turn-key: %w", err)
+			}
+			cfg.Certificate = pair.get
+		} else if shared != nil {
+			cfg.Certificate = shared.certificate
 		}
-		cfg.TLSAddr, cfg.Certificate = f.TURNTLS, pair.get
 	}
 	if cfg.Addr != "" || cfg.TLSAddr != "" {
 		var err error
@@ -136,51 +143,6 @@ func (t *iceTeller) servers(host, name string) (list []api.ICEServer) {
 		list = append(list, api.ICEServer{URLs: relays, Username: username, Credential: password})
 	}
 	return list
-}
-
-// certificateFiles is a certificate that is read again when its files change.
-type certificateFiles struct {
-	cert, key string
-	log       *slog.Logger
-
-	mu struct {
-		sync.Mutex
-		loaded *tls.Certificate
-		read   [2]time.Time // when the files had changed last
-	}
-}
-
-// get is tls.Config.GetCertificate. When what the files hold now is of no use,
-// the certificate that was there before goes on being used.
-func (c *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var changed [2]time.Time
-	for i, file := range []string{c.cert, c.key} {
-		info, err := os.Stat(file)
-		if err != nil {
-			return c.keep(err)
-		}
-		changed[i] = info.ModTime()
-	}
-	if c.mu.loaded != nil && changed == c.mu.read {
-		return c.mu.loaded, nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		return c.keep(err)
-	}
-	c.mu.loaded, c.mu.read = &pair, changed
-	return c.mu.loaded, nil
-}
-
-// keep returns what was loaded before, if anything was.
-func (c *certificateFiles) keep(err error) (*tls.Certificate, error) {
-	if c.mu.loaded == nil {
-		return nil, err
-	}
-	c.log.Debug("the certificate cannot be read again", "error", err)
-	return c.mu.loaded, nil
 }
 
 // turnCollector exposes the TURN server.

@@ -52,6 +52,8 @@ type Config struct {
 	// NoRecording has no recording made during Latency, in which the skew is
 	// looked for as well.
 	NoRecording bool
+	// Requests are sent a second, by REST, during Duration.
+	Requests int
 	// Impair is what the last ImpairCount participants' links do, both ways.
 	Impair      transporttest.Spec
 	ImpairCount int
@@ -80,6 +82,7 @@ func (c Config) records() bool { return c.joinsLate() && !c.NoRecording }
 const (
 	maxClients  = 900 // of the 1000 that a room can hold, less those who join for the markers
 	maxDuration = 24 * time.Hour
+	maxRequests = 20_000
 )
 
 func (c Config) withDefaults() Config {
@@ -125,6 +128,9 @@ func (c *Config) Validate() error {
 	}
 	if c.SkewOnly && !c.joinsLate() {
 		fault("skew only, and yet no latency or no picture: leave one of them out")
+	}
+	if c.Requests < 0 || c.Requests > maxRequests {
+		fault("%d requests: want 0..%d", c.Requests, maxRequests)
 	}
 	d := c.withDefaults()
 	if err := d.Canvas.Validate(); err != nil {

@@ -74,6 +74,9 @@ type Result struct {
 	SkewLate       *Skew    `json:"skewLate,omitempty"`
 	SkewRecorded   *Skew    `json:"skewRecorded,omitempty"`
 
+	// Requests is nil when none were sent.
+	Requests *Requests `json:"requests,omitempty"`
+
 	// WitnessLate is how often the machine was late by itself.
 	WitnessLate    int     `json:"witnessLate"`
 	WitnessWorstMs float64 `json:"witnessWorstMs"`

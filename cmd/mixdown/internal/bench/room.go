@@ -82,7 +82,7 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 		}
 	}
 	r := evaluate(cfg, all.members, &m.witness, m.start, m.end)
-	r.TopTier = m.top
+	r.TopTier, r.Requests = m.top, m.requests
 	r.FloorBefore, r.FloorAfter, r.Floor = before, after, before.mean(after)
 	r.PacedFloor = paced
 	if r.Floor.Total > 0 {
@@ -105,6 +105,7 @@ type measurement struct {
 	top          *TopTier // nil when it was not waited for
 	start, end   snapshot
 	films        []*clip.Clip // that participants sent at end; nil of those who sent none
+	requests     *Requests    // nil: none
 	first, later *marked      // the two phases; later is nil without Latency
 }
 
@@ -212,6 +213,11 @@ func (m *measurement) load(ctx context.Context) error {
 	}
 	m.logf("measuring for %v", m.cfg.Duration)
 	m.start = take(ctx, m.srv, members)
+	beside, err := m.ask(ctx)
+	if err != nil {
+		return err
+	}
+	defer beside.end()
 	tail := min(m.cfg.Duration, tailSeconds*time.Second)
 	if err := wait(ctx, m.cfg.Duration-tail); err != nil {
 		return err
@@ -224,6 +230,7 @@ func (m *measurement) load(ctx context.Context) error {
 		return err
 	}
 	m.end = take(ctx, m.srv, members)
+	m.requests = beside.end()
 	m.films = m.cast.films(func(c *member) *clip.Clip { return c.video.playing() })
 	after, err := m.top.count(ctx, m.room, members)
 	if err != nil {

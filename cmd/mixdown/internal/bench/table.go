@@ -39,6 +39,9 @@ func (r *Result) Table(w io.Writer) {
 		p("clocks", "audio tick late p99 <= %.1f ms, video tick %.1f ms; pool %.0f%% busy, queue p99 <= %.1f ms",
 			v.AudioTickLatenessP99Ms, v.VideoTickLatenessP99Ms, v.PoolBusy*100, v.PoolQueueDelayP99Ms)
 	}
+	if q := r.Requests; q != nil {
+		p("requests", "%.0f of %d answered a second, %d failed; p50 %.1f ms, p99 %.1f ms, at most %.1f ms", q.PerSecond, q.Wanted, q.Failed, q.P50Ms, q.P99Ms, q.MaxMs)
+	}
 	r.Healthy.table(p, "")
 	if r.Poor != nil {
 		r.Poor.table(p, "poor ")
