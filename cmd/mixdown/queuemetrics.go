@@ -18,6 +18,7 @@ type drops struct {
 	turn      transport.TURNStats
 	events    mixer.EventStats
 	refused   uint64 // by the worker pool
+	webhooks  uint64
 }
 
 // queues are the bounds of the program, in the order of the way through it, and
@@ -61,6 +62,7 @@ var queues = []struct {
 		return d.recorders.VideoDropped + d.recorders.VideoThinned
 	}},
 	{"events", func(d *drops) uint64 { return d.events.Dropped }}, // subscriptions, which come back
+	{"webhooks", func(d *drops) uint64 { return d.webhooks }},     // events
 }
 
 // renditions sums over tiers.
@@ -86,6 +88,9 @@ func (c queueCollector) Collect(ch chan<- prometheus.Metric) {
 	d := drops{
 		rooms: a.rooms.Stats(), labels: a.labels.Stats(), recorders: a.store.Stats(),
 		transport: a.engine.Stats(), events: a.rooms.EventStats(), refused: a.pool.Stats().Refused,
+	}
+	if a.hooks != nil {
+		d.webhooks = droppedWebhooks(a.hooks)
 	}
 	if a.turn != nil {
 		d.turn = a.turn.Stats()

@@ -45,6 +45,12 @@ export async function startServer(...flags) {
       const [, admin] = /msg=serving .*admin=(\S+)/.exec(Buffer.concat(log));
       return (await fetch(`http://${admin}/metrics`)).text();
     },
+    /** Ends it as a crash does. */
+    async kill() {
+      child.kill("SIGKILL");
+      await exited;
+      rmSync(data, { recursive: true, force: true });
+    },
     async stop() {
       child.kill("SIGTERM");
       const code = await exited;
