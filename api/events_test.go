@@ -657,15 +657,13 @@ func TestEventGolden(t *testing.T) {
 		Tiles: []mixer.LayoutTile{{Participant: "p_7Q", Source: codec.Screen, Rect: layout.Rect{W: 1280, H: 720}, Name: "Ann"}}}
 	rec := record.Recording{ID: "rec_5", Room: "standup", RoomID: "R_8fK2", State: record.Active, Started: at, Format: "webm"}
 	data := [mixer.NumEventTypes]any{
-		mixer.EventRoomStarted: room, mixer.EventRoomFinished: room,
+		mixer.EventRoomStarted: room, mixer.EventRoomFinished: room, mixer.EventRoomUpdated: room,
 		mixer.EventParticipantJoined: person, mixer.EventParticipantUpdated: person,
 		mixer.EventParticipantLeft:  mixer.ParticipantLeft{ParticipantInfo: person, Reason: transport.ErrVanished, Stayed: 90 * time.Second},
 		mixer.EventParticipantMoved: mixer.ParticipantMoved{ParticipantInfo: person, From: "team"},
 		mixer.EventLayoutChanged:    mixer.LayoutChange{Group: "team", LayoutInfo: canvas},
 		mixer.EventSpeakerChanged:   mixer.SpeakerChange{Participant: "p_7Q"},
 		mixer.EventOverload:         mixer.OverloadChange{Level: mixer.LevelBaseLayer, Reason: mixer.StrainSound},
-		mixer.EventStorage: mixer.StorageChange{Storage: record.Storage{Level: record.StorageLow,
-			Free: 1_500_000_000, Reserve: 1 << 30, Bytes: 40 << 30, MaxBytes: 50 << 30, Count: 12}},
 		mixer.EventChat:             mixer.Chat{From: "p_7Q", Name: "Ann", Text: "안녕 <b>\"", To: "p_8R"},
 		mixer.EventRecordingStarted: rec, mixer.EventRecordingPaused: rec, mixer.EventRecordingResumed: rec,
 		mixer.EventRecordingStopped: rec, mixer.EventRecordingFailed: rec,

@@ -188,7 +188,7 @@ func (g *program) charge(used time.Duration) {
 
 // apply brings a member in line with what the control loop says of him.
 func (r *Room) apply(v *voice, f *facts) {
-	v.member.SetMuted(f.muted)
+	v.member.SetMuted(f.muted || f.audience)
 	v.member.SetGain(math.Pow(10, f.gainDB/20))
 	if err := v.member.SetListening(f.takes.Audio && !v.guest); err != nil {
 		r.log.Error("no encoder for a listener", "participant", v.p.id, "error", err)

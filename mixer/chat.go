@@ -47,6 +47,9 @@ func (p *Participant) Say(ctx context.Context, text string, to ParticipantID) er
 		if !present(p.id) || to != "" && !present(to) {
 			return fail(NotFound, "/to", ErrNoParticipant)
 		}
+		if p.facts.Load().held {
+			return fail(Permission, "", ErrHeld)
+		}
 		said := Chat{From: p.id, Name: p.facts.Load().name, Text: text, To: to}
 		if to == "" {
 			r.raise(EventChat, said)

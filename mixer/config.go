@@ -186,6 +186,11 @@ type RoomConfig struct {
 	// those be heard whose loudspeakers send back what they hear. Of one
 	// participant each can be set as well.
 	NoLevelling, NoEchoGuard bool
+	// MutedOnJoin mutes those who join, WaitingRoom holds them until they are
+	// admitted, and PIN is what they must know; "" is none. None of them concerns
+	// moderators.
+	MutedOnJoin, WaitingRoom bool
+	PIN                      PIN
 	// Metadata is the owner's own, at most 16 KiB, and not looked at.
 	Metadata string
 }
@@ -244,6 +249,9 @@ func (c *RoomConfig) validate(op string) error {
 	case len(c.Tiers) > maxTiers:
 		return bad("/tiers", "%d tiers: want at most %d", len(c.Tiers), maxTiers)
 	}
+	if err := c.PIN.validate(); err != nil {
+		return bad("/pin", "%w", err)
+	}
 	if err := c.Canvas.Validate(); err != nil {
 		return bad("/canvas", "%w", err)
 	}
@@ -272,7 +280,13 @@ type RoomPatch struct {
 	Locked          *bool
 	// NoLevelling and NoEchoGuard, where they change, set all participants.
 	NoLevelling, NoEchoGuard *bool
-	Metadata                 *string
+	// MutedOnJoin and PIN concern those who join from then on; without WaitingRoom
+	// all who wait are admitted.
+	MutedOnJoin, WaitingRoom *bool
+	PIN                      *PIN
+	// Floor gives somebody in the main program the floor, "" takes it back.
+	Floor    *ParticipantID
+	Metadata *string
 }
 
 // RoomInfo is a room as it is now.
@@ -283,12 +297,17 @@ type RoomInfo struct {
 	Life    string
 	Created time.Time
 	// Seq is that of the last event that this state contains.
-	Seq          uint64
-	Participants int
+	Seq uint64
+	// Participants is all who are in the room; Hidden of them nobody is told of,
+	// and Held wait to be admitted.
+	Participants, Hidden, Held int
 	// Recording names the running recording, or is empty.
 	Recording string
 	// Speaker has the floor in the main program: who speaks, or spoke last.
 	Speaker ParticipantID
+	// Floor is who was given the floor of the main program, and is shown as its
+	// speaker whoever speaks; empty for nobody.
+	Floor ParticipantID
 	// Viewers is how many outlets are open.
 	Viewers int
 	// Cores is the processor time that the room uses, in seconds a second,
@@ -309,6 +328,14 @@ type JoinRequest struct {
 	// Codec is that of the pictures that the client would be sent, for the price;
 	// 0 is VP8. What counts is [Participant.Attach].
 	Codec codec.Codec
+	// PIN is what the client says is the room's.
+	PIN PIN
+	// Moderator is let in although the room is locked, has a PIN or a waiting
+	// room, and is not muted.
+	Moderator bool
+	// Audience begins without a tile and a voice; Hidden stays so, and nobody is
+	// told of it.
+	Audience, Hidden bool
 }
 
 // Role says which way a participant's media goes.
@@ -348,7 +375,7 @@ type State uint8
 
 // The states.
 const (
-	// StateWaiting is before the first packet.
+	// StateWaiting is before the first packet, and in the waiting room.
 	StateWaiting State = iota
 	StateActive
 	// StateReconnecting keeps the tile while the client is away.
@@ -373,6 +400,11 @@ type ParticipantPatch struct {
 	// AlsoTo are other groups that hear the participant too; they must have
 	// members, and are left out when they end. "" is the main program.
 	AlsoTo *[]GroupID
+	// Admit lets in who is held in the waiting room; nobody is held again.
+	Admit bool
+	// Audience takes the participant's tile and voice, or gives them back. Only who
+	// came as RoleParticipant, and is not hidden, can have them back.
+	Audience *bool
 	// Muted keeps the participant's sound out of the mix.
 	Muted *bool
 	// GainDB raises or lowers it, -40..12.
@@ -389,6 +421,7 @@ type ParticipantPatch struct {
 // ParticipantInfo is a participant as it is now.
 type ParticipantInfo struct {
 	ID             ParticipantID
+	Room           RoomID
 	Identity, Name string
 	Avatar         string
 	Kind           string
@@ -398,7 +431,11 @@ type ParticipantInfo struct {
 	AlsoTo         []GroupID
 	Joined         time.Time
 	// CSRC names the participant in mixed RTP streams; unique in the room.
-	CSRC                               uint32
+	CSRC uint32
+	// Held is in the waiting room: it neither hears nor sees the others, nor is it
+	// heard or seen. Audience hears and sees only. Hidden is audience that is not
+	// told of.
+	Held, Audience, Hidden             bool
 	Muted                              bool
 	GainDB                             float64
 	NoLevelling, NoEchoGuard, Suppress bool

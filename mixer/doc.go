@@ -22,6 +22,19 @@
 // lost its connection comes back by another ([Room.Replace]), and is the same
 // participant to everybody.
 //
+// A participant can go on in another room by the connection that it has
+// ([Manager.Move]). A room has its participants for itself, so there it is another
+// Participant, with decoders of its own; what that room lends the connection has the
+// time that it would have in the room where the connection was made, since PTS
+// that jump are what receivers bear worst. The old room's last sound has been sent
+// before the new room's first.
+//
+// Who waits to be let in ([RoomConfig].WaitingRoom) is in the room and in none of its
+// programs: nothing is sent, decoded or told. The audience is in a program, without a
+// tile and muted; who is hidden is audience that no list and no event names, and
+// is counted all the same. The floor that somebody was given counts for the layout
+// alone; who speaks is measured, as ever.
+//
 // A group ([GroupID]) is people with a program of their own, ticked by the same
 // clocks. Everybody belongs to one program, and may be heard in others as
 // well; moving somebody is one command and no renegotiation. An [Input]

@@ -49,6 +49,9 @@ const (
 	// EventStorage: there is little room left for recordings, or none, or enough
 	// again [StorageChange].
 	EventStorage
+	// EventRoomUpdated: what its owner chose, or who has the floor [RoomInfo]. Of
+	// its layout EventLayoutChanged tells.
+	EventRoomUpdated
 	// NumEventTypes is how many there are.
 	NumEventTypes
 )
@@ -134,6 +137,7 @@ type tidings struct {
 	// one that was not.
 	layoutAt    time.Duration
 	layoutWaits bool
+	updated     bool // the room is another one than was told
 
 	records struct {
 		sync.Mutex
@@ -160,7 +164,7 @@ func (r *Room) raise(t EventType, data any) {
 func (r *Room) raiseChanges(now time.Duration) {
 	for _, p := range r.participants {
 		f, told := p.facts.Load(), p.told
-		if f == told {
+		if f == told || p.hidden {
 			continue
 		}
 		p.told = f
@@ -177,6 +181,10 @@ func (r *Room) raiseChanges(now time.Duration) {
 		}
 	}
 	r.raiseLayouts(now)
+	if r.tidings.updated {
+		r.tidings.updated = false
+		r.raise(EventRoomUpdated, r.describe())
+	}
 
 	records := &r.tidings.records
 	records.Lock()

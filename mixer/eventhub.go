@@ -293,10 +293,7 @@ func (r *Room) Subscribe() (*Subscription, RoomSnapshot, error) {
 	snap.ID = id
 	// Of each participant this may be newer than the snapshot: then an event
 	// follows that says the same.
-	snap.Participants = make([]ParticipantInfo, 0, len(roster))
-	for _, p := range roster {
-		snap.Participants = append(snap.Participants, p.Info())
-	}
+	snap.Participants = visible(roster, false)
 	for _, v := range views {
 		// A group that begins just now has no layout yet: it is told of.
 		if l := v.canvases[0].info.Load(); l != nil {

@@ -53,6 +53,11 @@ type Participant struct {
 	csrc     uint32
 	joined   time.Time
 	source   *source // nil for viewers
+	hidden   bool    // nobody is told of it
+	admitted chan struct{}
+	// handed is closed when the connection speaks for it no more, which goes on in
+	// another room; nil: it ends with it. Set by the control loop.
+	handed chan struct{}
 
 	// Set by the control loop, read by everybody.
 	facts    atomic.Pointer[facts]
@@ -96,8 +101,10 @@ type facts struct {
 	state  State
 	group  GroupID
 	alsoTo []GroupID // never changed in place
-	muted  bool
-	gainDB float64
+	// held is in the waiting room; audience has no tile and no voice.
+	held, audience bool
+	muted          bool
+	gainDB         float64
 	// How the participant's sound is treated, and what was found out about it.
 	noLevelling, noEchoGuard, suppress, echo bool
 	sends                                    Media
@@ -134,8 +141,8 @@ func (p *Participant) ID() ParticipantID { return p.id }
 func (p *Participant) Info() ParticipantInfo {
 	f := p.facts.Load()
 	info := ParticipantInfo{
-		ID: p.id, Identity: p.identity, Name: f.name, Avatar: f.avatar, Kind: p.kind, Role: p.role,
-		State: f.state, Group: f.group, AlsoTo: f.alsoTo, Joined: p.joined, CSRC: p.csrc, Muted: f.muted, GainDB: f.gainDB,
+		ID: p.id, Room: p.room.Info().ID, Identity: p.identity, Name: f.name, Avatar: f.avatar, Kind: p.kind, Role: p.role,
+		State: f.state, Group: f.group, AlsoTo: f.alsoTo, Joined: p.joined, CSRC: p.csrc, Held: f.held, Audience: f.audience, Hidden: p.hidden, Muted: f.muted, GainDB: f.gainDB,
 		NoLevelling: f.noLevelling, NoEchoGuard: f.noEchoGuard, Suppress: f.suppress, Echo: f.echo,
 		Limits: f.limits, Sends: f.sends, Takes: f.takes, Tier: f.tier,
 		RTT:          time.Duration(p.rtt.Load()),

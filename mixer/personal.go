@@ -97,7 +97,7 @@ func (r *Room) tryLayout(p *Participant, spec *layout.Spec) LayoutInfo {
 			if placed.Item >= 0 {
 				item := &items[placed.Item]
 				info.Tiles = append(info.Tiles, LayoutTile{
-					Participant: item.p.id, Source: item.source, Rect: placed.Rect, Z: placed.Z, Name: item.p.facts.Load().name,
+					Participant: item.p.id, Source: item.source, Rect: placed.Rect, Z: placed.Z, Fill: placed.Fill, Name: item.p.facts.Load().name,
 				})
 			}
 		}
@@ -124,7 +124,7 @@ func (g *program) personalStyle(p *Participant) (looks style, ok bool) {
 		return *p.style, true
 	}
 	// Everybody sees the others: a picture each, for those who are in it.
-	return shared, shared.spec.HideSelf && p.source != nil && f.sends.Camera
+	return shared, shared.spec.HideSelf && p.source != nil && f.sends.Camera && !f.audience
 }
 
 // provideCanvases makes canvases for those who want their own, and ends those

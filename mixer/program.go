@@ -25,6 +25,8 @@ type program struct {
 	floor    atomic.Uint32 // the csrc of who has it, by the audio loop; 0 is nobody
 	soundCPU atomic.Int64  // nanoseconds of processor time in audio ticks
 	speaker  atomic.Pointer[ParticipantID]
+	// granted has the floor whoever speaks; "" is nobody. The control loop's own.
+	granted ParticipantID
 
 	// canvases are the shared one and then personal ones, in no order; the
 	// control loop's own; replaced, never changed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -291,6 +292,9 @@ func (r *Room) follow(p *Participant) {
 		return
 	}
 	f := p.facts.Load()
+	if f.held {
+		return // its state is waiting until somebody admits it
+	}
 	state := f.state
 	switch codec.LinkState(p.link.Load()) {
 	case codec.LinkUp:
@@ -360,6 +364,9 @@ func (r *Room) remove(p *Participant, reason error) {
 			}
 		}
 		r.heard.wait(without)
+		if p.handed != nil {
+			<-p.handed
+		}
 		if p.source != nil {
 			p.source.close()
 		}
@@ -376,6 +383,7 @@ func reasonText(err error) string {
 // publish makes the loops and the API see the present state. Unchanged parts
 // stay the same values, so that the loops can tell by pointer.
 func (r *Room) publish() {
+	r.checkFloor()
 	r.publishViews()
 	r.limitUplinks(codec.Now())
 	r.raiseChanges(codec.Now())
@@ -385,14 +393,29 @@ func (r *Room) publish() {
 		now := slices.Clone(r.participants)
 		roster = &now
 	}
-	info := RoomInfo{RoomConfig: r.room, Seq: r.tidings.seq, Life: r.life, Created: r.created, Participants: len(r.participants), Speaker: r.main.dominant(), Cores: r.cost.cores(), Viewers: len(r.outlets)}
-	if r.recording != nil {
-		info.Recording = r.recording.id
-	}
+	info := r.describe()
 	r.tell(func() {
 		r.roster.Store(roster)
 		r.info.Store(&info)
 	})
+}
+
+// describe is what there is to be known of the room now. Control loop only.
+func (r *Room) describe() RoomInfo {
+	info := RoomInfo{RoomConfig: r.room, Seq: r.tidings.seq, Life: r.life, Created: r.created, Participants: len(r.participants), Speaker: r.main.dominant(), Cores: r.cost.cores(), Viewers: len(r.outlets)}
+	info.Floor = r.main.granted
+	for _, p := range r.participants {
+		if p.hidden {
+			info.Hidden++
+		}
+		if p.facts.Load().held {
+			info.Held++
+		}
+	}
+	if r.recording != nil {
+		info.Recording = r.recording.id
+	}
+	return info
 }
 
 // publishViews gives the tick loops who is where, and arranges the canvases.
@@ -455,11 +478,20 @@ func (r *Room) Update(ctx context.Context, patch RoomPatch) (RoomInfo, error) {
 		set(&rc.NoLevelling, patch.NoLevelling)
 		set(&rc.NoEchoGuard, patch.NoEchoGuard)
 		set(&rc.Metadata, patch.Metadata)
+		set(&rc.MutedOnJoin, patch.MutedOnJoin)
+		set(&rc.WaitingRoom, patch.WaitingRoom)
+		set(&rc.PIN, patch.PIN)
 		if err := rc.validate(op); err != nil {
 			return err
 		}
+		if patch.Floor != nil {
+			if err := r.grantFloor(op, *patch.Floor); err != nil {
+				return err
+			}
+		}
 		was := r.room
 		r.room = rc
+		r.tidings.updated = r.tidings.updated || !reflect.DeepEqual(was, rc)
 		for _, p := range r.participants {
 			p.change(func(f *facts) { // what is said again changes nobody
 				if rc.NoLevelling != was.NoLevelling {
@@ -469,6 +501,9 @@ func (r *Room) Update(ctx context.Context, patch RoomPatch) (RoomInfo, error) {
 					f.noEchoGuard = rc.NoEchoGuard
 				}
 			})
+			if was.WaitingRoom && !rc.WaitingRoom {
+				r.admitHeld(p)
+			}
 		}
 		return nil
 	})

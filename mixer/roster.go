@@ -24,11 +24,12 @@ func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) 
 	p := &Participant{
 		room: r, id: ParticipantID(newID("p_")), identity: req.Identity, kind: req.Kind,
 		role: req.Role, joined: time.Now(), codec: Media{Codec: req.Codec}.VideoCodec(),
+		hidden: req.Hidden, admitted: make(chan struct{}),
 	}
 	if p.kind == "" {
 		p.kind = "webrtc"
 	}
-	p.facts.Store(&facts{name: req.Name, limits: req.Limits})
+	p.facts.Store(&facts{name: req.Name, limits: req.Limits, audience: req.Hidden || req.Audience && req.Role != RoleViewer})
 	if req.Role != RoleViewer {
 		var err error
 		if p.source, err = r.newSource(p); err != nil {
@@ -36,12 +37,18 @@ func (r *Room) Join(ctx context.Context, req JoinRequest) (*Participant, error) 
 		}
 	}
 	err := r.do(ctx, op, func() error {
-		p.change(func(f *facts) { f.noLevelling, f.noEchoGuard = r.room.NoLevelling, r.room.NoEchoGuard })
+		p.change(func(f *facts) {
+			f.noLevelling, f.noEchoGuard = r.room.NoLevelling, r.room.NoEchoGuard
+			f.muted = r.room.MutedOnJoin && p.source != nil && !req.Moderator
+			f.held = r.room.WaitingRoom && !req.Moderator && !req.Hidden
+		})
 		switch {
 		case r.draining():
 			return &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Err: ErrDraining}
-		case r.room.Locked:
+		case r.room.Locked && !req.Moderator:
 			return &Error{Op: op, Kind: Permission, Room: r.room.ID, Err: ErrRoomLocked}
+		case !req.Moderator && !r.room.PIN.Is(req.PIN):
+			return &Error{Op: op, Kind: Permission, Room: r.room.ID, Err: ErrPIN}
 		case len(r.participants) >= r.room.MaxParticipants:
 			return &Error{Op: op, Kind: Conflict, Room: r.room.ID,
 				Err: fmt.Errorf("%w: %d of %d", ErrRoomFull, len(r.participants), r.room.MaxParticipants)}
@@ -109,25 +116,26 @@ func (r *Room) newPicture(p *Participant, id codec.SourceID) (*video.Source, err
 func (r *Room) newCSRC() uint32 {
 	for {
 		csrc := rand.Uint32()
-		taken := csrc == 0 || slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.csrc == csrc })
-		for _, g := range r.programs {
-			taken = taken || slices.ContainsFunc(g.inputs, func(in *Input) bool { return in.csrc == csrc })
-		}
-		if !taken {
+		if csrc != 0 && !r.hasCSRC(csrc) {
 			return csrc
 		}
 	}
 }
 
-// Participants returns everybody in the room, in the order of joining.
-func (r *Room) Participants() []ParticipantInfo {
-	roster := *r.roster.Load()
-	infos := make([]ParticipantInfo, 0, len(roster))
-	for _, p := range roster {
-		infos = append(infos, p.Info())
-	}
-	return infos
+// hasCSRC reports whether something in the room has it. Control loop only.
+func (r *Room) hasCSRC(csrc uint32) bool {
+	return slices.ContainsFunc(r.participants, func(p *Participant) bool { return p.csrc == csrc }) ||
+		slices.ContainsFunc(r.programs, func(g *program) bool {
+			return slices.ContainsFunc(g.inputs, func(in *Input) bool { return in.csrc == csrc })
+		})
 }
+
+// Participants returns everybody in the room who is not hidden, in the order of
+// joining.
+func (r *Room) Participants() []ParticipantInfo { return visible(*r.roster.Load(), false) }
+
+// Hidden returns those who are.
+func (r *Room) Hidden() []ParticipantInfo { return visible(*r.roster.Load(), true) }
 
 // Participant returns one participant, or NotFound.
 func (r *Room) Participant(id ParticipantID) (ParticipantInfo, error) {
@@ -188,6 +196,11 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 				return &Error{Op: op, Kind: Unavailable, Room: r.room.ID, Participant: id, Err: err}
 			}
 		}
+		if patch.Audience != nil {
+			if err := p.checkAudience(op, *patch.Audience); err != nil {
+				return err
+			}
+		}
 		if patch.AlsoTo != nil {
 			for i, to := range *patch.AlsoTo {
 				if !slices.ContainsFunc(r.programs, func(g *program) bool { return g.group == to }) {
@@ -218,12 +231,16 @@ func (r *Room) UpdateParticipant(ctx context.Context, id ParticipantID, patch Pa
 			}
 			set(&f.name, patch.Name)
 			set(&f.avatar, patch.Avatar)
+			set(&f.audience, patch.Audience)
 			set(&f.muted, patch.Muted)
 			set(&f.gainDB, patch.GainDB)
 			set(&f.noLevelling, patch.NoLevelling)
 			set(&f.noEchoGuard, patch.NoEchoGuard)
 			set(&f.suppress, patch.Suppress)
 		})
+		if patch.Admit {
+			r.admitHeld(p)
+		}
 		info = p.Info()
 		return nil
 	})

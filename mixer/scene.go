@@ -31,7 +31,9 @@ type LayoutTile struct {
 	// Rect is in luma samples of the canvas.
 	Rect layout.Rect
 	// Z is greater for what is drawn over others.
-	Z    int
+	Z int
+	// Fill says that the picture is cropped to the tile.
+	Fill bool
 	Name string
 }
 
@@ -133,7 +135,7 @@ type shownItem struct {
 func (v *view) items(c *canvas, now time.Duration) []shownItem {
 	items := make([]shownItem, 0, len(v.members)+2) // a screen or two
 	for _, p := range v.members {
-		if p.source == nil || c.spec.HideSelf && c.owner == p {
+		if p.source == nil || p.facts.Load().audience || c.spec.HideSelf && c.owner == p {
 			continue
 		}
 		add := func(source codec.SourceID, suffix string, shows bool) {
@@ -156,14 +158,14 @@ func (v *view) solve(c *canvas, items []shownItem) *layout.Plan {
 	for i := range items {
 		plain[i] = items[i].Item
 	}
-	return layout.Solve(c.size, c.spec, plain, string(v.prog.dominant()), c.plan)
+	return layout.Solve(c.size, c.spec, plain, string(v.prog.foremost()), c.plan)
 }
 
 // arrangeCanvas solves the canvas's layout and makes its scene, and reports
 // whether that changed. Unchanged, it keeps the scene.
 func (r *Room) arrangeCanvas(v *view, c *canvas) (changed bool) {
 	items := v.items(c, codec.Now())
-	rest(items, &c.spec, v.prog.dominant(), r.governed)
+	rest(items, &c.spec, v.prog.foremost(), r.governed)
 	if told := c.info.Load(); told != nil && !told.Spec.Equal(c.spec) {
 		c.plan = nil // who asks for another layout sees everybody in his place
 	}
@@ -178,7 +180,7 @@ func (r *Room) arrangeCanvas(v *view, c *canvas) (changed bool) {
 		item := &items[placed.Item]
 		scene.Tiles = append(scene.Tiles, v.tile(c, placed, item))
 		info.Tiles = append(info.Tiles, LayoutTile{
-			Participant: item.p.id, Source: item.source, Rect: placed.Rect, Z: placed.Z, Name: item.p.facts.Load().name,
+			Participant: item.p.id, Source: item.source, Rect: placed.Rect, Z: placed.Z, Fill: placed.Fill, Name: item.p.facts.Load().name,
 		})
 	}
 	if len(scene.Tiles) == 1 && scene.Tiles[0].Rect == c.size.Bounds() && c.spec.NoLabels {
