@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
+	"mixdown/api/token"
 	"mixdown/mixer"
 )
 
@@ -30,8 +32,15 @@ const (
 	AdminRoom
 	// Join enters a room as Grant.Role.
 	Join
-	// Record starts, stops, lists, downloads and deletes recordings.
+	// Record starts, pauses and stops recordings.
 	Record
+	// ReadRecordings lists, downloads and deletes what was recorded.
+	ReadRecordings
+	// Arrange gives somebody a picture of his own.
+	Arrange
+	// MakeToken makes a token of one's own: a narrower one, or, for those who
+	// moderate, an invitation.
+	MakeToken
 	// UseSession uses a signalling session. Its secret is in the path and
 	// suffices; an Authorizer may still refuse the page that asks.
 	UseSession
@@ -39,7 +48,7 @@ const (
 
 // String returns the action's name.
 func (a Action) String() string {
-	return [...]string{"public", "list-rooms", "create-room", "read-room", "admin-room", "join", "record", "use-session"}[a]
+	return [...]string{"public", "list-rooms", "create-room", "read-room", "admin-room", "join", "record", "recordings", "arrange", "make-token", "use-session"}[a]
 }
 
 // Grant is what a request needs to be let through.
@@ -50,6 +59,17 @@ type Grant struct {
 	Room mixer.RoomID
 	// Role is what Join asks for.
 	Role mixer.Role
+	// Owner is the identity of whom Arrange is for; empty is somebody without one.
+	Owner string
+	// Scope is by which tokens in URLs this can be done (token.Scopes); empty is
+	// by none.
+	Scope string
+	// Find, when it is not nil, sets Room or Owner, where those must be looked up.
+	// That is done only for those who are known, lest others measure what exists.
+	Find func(*Grant)
+	// Session, when it is not nil, returns who is in the session by whose secret
+	// Join comes back: that suffices for those whose tokens have run out.
+	Session func() (Identity, bool)
 }
 
 // Identity is who asks.
@@ -60,7 +80,26 @@ type Identity struct {
 	Name string
 	// MayCreate lets a join make the room.
 	MayCreate bool
+	// Moderator is let into the room whatever its lock, its PIN and its waiting
+	// room say.
+	Moderator bool
+	// Audience has no tile and is not heard until somebody makes a speaker of it;
+	// Hidden never, and nobody is told that it is there.
+	Audience, Hidden bool
+	// Mute is what is not taken from the client, or not given to it, as long as it
+	// stays.
+	Mute Silence
+	// Limits bound what the client is sent, beside what it asks for itself.
+	Limits mixer.Limits
+
+	// What tokens are made with; nil without keys.
+	claims *token.Claims
+	keys   *token.Keyring
+	now    func() time.Time
 }
+
+// Silence is what somebody may not do in a room, whatever its moderators say.
+type Silence struct{ Microphone, Camera, Screen, Listening, Writing bool }
 
 // Authorizer is the one step that every route passes. It returns a
 // *mixer.Error of kind Unauthenticated or Permission, or a *Problem, to refuse.

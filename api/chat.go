@@ -35,6 +35,9 @@ const (
 
 // say tells the room, or one in it, what the session's participant has written.
 func (s *Server) say(ctx context.Context, x *session, m ChatMessage) error {
+	if x.who.Mute.Writing {
+		return forbidden("the token does not grant canPublishData")
+	}
 	text := video.CleanText(m.Text)
 	if n := utf8.RuneCountInString(text); n < 1 || n > maxChatRunes {
 		return invalid("", Fault{Pointer: "#/text", Detail: fmt.Sprintf("%d characters, without those that are taken out: want 1 to %d", n, maxChatRunes)})

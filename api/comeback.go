@@ -32,6 +32,23 @@ func (s *sessions) replaced(secret string) (*session, error) {
 	return nil, nil
 }
 
+// comingBack returns who is in the session of a secret, if that is in the room.
+func (s *sessions) comingBack(secret string, room mixer.RoomID) (Identity, bool) {
+	if !secretPattern.MatchString(secret) {
+		return Identity{}, false
+	}
+	key := keyOf(secret)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.mu.live[key]
+	if x == nil || x.room != room {
+		return Identity{}, false
+	}
+	who := x.who
+	who.MayCreate = false
+	return who, true
+}
+
 // takeOver puts x in the place of old, whose participant it has: what old's
 // connection says from here on counts no more. It fails when old is over.
 func (s *sessions) takeOver(old, x *session) error {
@@ -53,7 +70,7 @@ func (s *sessions) takeOver(old, x *session) error {
 // comeBack connects the participant of a session anew. The address was reserved,
 // and is given back when this fails. When it returns a session, nothing comes from
 // the old connection any more.
-func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, req mixer.JoinRequest, offer, address string) (*session, transport.Answer, error) {
+func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, who Identity, req mixer.JoinRequest, offer, address string) (*session, transport.Answer, error) {
 	p, in := old.Participant, old.Room()
 	info := p.Info()
 	var fault error
@@ -69,7 +86,7 @@ func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, 
 		s.sessions.cancel(address)
 		return nil, transport.Answer{}, fault
 	}
-	x := s.sessions.make(p, old.room, address)
+	x := s.sessions.make(p, old.room, address, who)
 	x.silent.Store(true)
 	peer, answer, err := s.accept(ctx, transport.Offer{
 		SDP: offer, Role: roles[req.Role], Epoch: in.Epoch(), CNAME: in.Info().Life, Handler: x,
@@ -83,7 +100,7 @@ func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, 
 		return nil, transport.Answer{}, err
 	}
 	x.connection = peer
-	sends, takes := agreed(req, answer)
+	sends, takes := agreed(req, who.Mute, answer)
 	was, err := in.Replace(ctx, p.ID(), mixer.Comeback{
 		Role: req.Role, Name: req.Name, Limits: req.Limits, Codec: req.Codec, Endpoint: peer, Sends: sends, Takes: takes,
 	})

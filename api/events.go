@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
 
+	"mixdown/api/token"
 	"mixdown/mixer"
 	"mixdown/mixer/record"
 	"mixdown/transport"
@@ -299,9 +300,9 @@ func (s *Server) eventRoutes() {
 			return s.stream(w, r, f)
 		})
 	}
-	stream("stream-events", "/v1/events", "What happens in all rooms", static(ReadRoom),
+	stream("stream-events", "/v1/events", "What happens in all rooms", scoped(token.ScopeEvents, static(ReadRoom)),
 		func(*http.Request) (feed, *session, error) { return s.feedOfAll(), nil, nil })
-	stream("stream-room-events", "/v1/rooms/{room}/events", "What happens in a room, until it ends", inRoom(ReadRoom),
+	stream("stream-room-events", "/v1/rooms/{room}/events", "What happens in a room, until it ends", scoped(token.ScopeEvents, inRoom(ReadRoom)),
 		func(r *http.Request) (feed, *session, error) {
 			room, err := s.room(chi.URLParam(r, "room"))
 			if err != nil {

@@ -62,24 +62,21 @@ func (s *Server) join(role mixer.Role) rawHandler {
 		if err != nil {
 			return err
 		}
+		who := scopeOf(r.Context()).identity
+		role := who.narrow(role, &req)
 		// Before a room is made for it.
 		wishes, err := s.check(offer, roles[role])
 		if err != nil {
 			return err
 		}
 		req.Codec, req.Limits.MaxBlocks, req.Limits.MaxBlockRate = wishes.Codec, wishes.MaxBlocks, wishes.MaxBlockRate
-		who := scopeOf(r.Context()).identity
-		req.Role, req.Identity = role, who.Subject
-		if who.Name != "" {
-			req.Name = who.Name
-		}
 		address, _ := limitKey(r)
 		if err := s.sessions.reserve(address); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), joinTimeout)
 		defer cancel()
-		x, answer, err := s.connect(ctx, mixer.RoomID(chi.URLParam(r, "room")), who.MayCreate, req, offer, address, r.URL.Query().Get("replaces"))
+		x, answer, err := s.connect(ctx, mixer.RoomID(chi.URLParam(r, "room")), who, req, offer, address, r.URL.Query().Get("replaces"))
 		if err != nil {
 			return err
 		}
@@ -102,7 +99,7 @@ func (s *Server) join(role mixer.Role) rawHandler {
 // connect puts a participant into the room and connects it, or connects the one
 // whose session is to be replaced. The address was reserved, and is given
 // back when this fails.
-func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, req mixer.JoinRequest, offer, address, replaces string) (*session, transport.Answer, error) {
+func (s *Server) connect(ctx context.Context, id mixer.RoomID, who Identity, req mixer.JoinRequest, offer, address, replaces string) (*session, transport.Answer, error) {
 	if replaces != "" {
 		old, err := s.sessions.replaced(replaces)
 		if err != nil {
@@ -110,16 +107,16 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, r
 			return nil, transport.Answer{}, err
 		}
 		if old != nil {
-			return s.comeBack(ctx, old, id, req, offer, address)
+			return s.comeBack(ctx, old, id, who, req, offer, address)
 		}
 	}
-	room, p, err := s.enter(ctx, id, mayCreate, req)
+	room, p, err := s.enter(ctx, id, who.MayCreate, req)
 	if err != nil {
 		s.sessions.cancel(address)
 		return nil, transport.Answer{}, parameterFault(err)
 	}
 	info := room.Info()
-	x := s.sessions.add(p, info.ID, address)
+	x := s.sessions.add(p, info.ID, address, who)
 	peer, answer, err := s.accept(ctx, transport.Offer{
 		SDP:     offer,
 		Role:    roles[req.Role],
@@ -133,15 +130,19 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, mayCreate bool, r
 		return nil, transport.Answer{}, err
 	}
 	x.connection = peer
-	sends, takes := agreed(req, answer)
+	sends, takes := agreed(req, who.Mute, answer)
 	p.LimitSound(answer.MaxAudioBps, answer.AudioFEC)
 	p.Attach(peer, sends, takes)
 	return x, answer, nil
 }
 
-// agreed is what offer and answer have in common, as the mixer puts it.
-func agreed(req mixer.JoinRequest, a transport.Answer) (sends, takes mixer.Media) {
-	return mixer.Media{Audio: a.ReceivesAudio, Camera: a.ReceivesCamera, Screen: a.ReceivesScreen, Codec: a.VideoReceived},
+// agreed is what offer and answer have in common, as the mixer puts it, as far as
+// the client may.
+func agreed(req mixer.JoinRequest, mute Silence, a transport.Answer) (sends, takes mixer.Media) {
+	return mixer.Media{
+			Audio: a.ReceivesAudio && !mute.Microphone, Camera: a.ReceivesCamera && !mute.Camera,
+			Screen: a.ReceivesScreen && !mute.Screen, Codec: a.VideoReceived,
+		},
 		mixer.Media{Audio: a.SendsAudio, Camera: a.SendsVideo && !req.Limits.NoVideo, Codec: a.VideoSent}
 }
 

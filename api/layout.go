@@ -156,8 +156,8 @@ func (s *Server) layoutRoutes() {
 	register(s, operation{id: "put-layout", method: http.MethodPut, path: path, summary: "Arrange the picture anew", need: inRoom(AdminRoom), body: Layout{}, between: s.limitLayouts, experimental: true}, s.putLayout)
 	register(s, operation{id: "patch-layout", method: http.MethodPatch, path: path, summary: "Change some of how the picture is arranged", need: inRoom(AdminRoom), body: Layout{}, between: s.limitLayouts, experimental: true}, s.patchLayout)
 	register(s, operation{id: "get-personal-layout", method: http.MethodGet, path: personal, summary: "How a participant's own picture is arranged, if it has one", need: inRoom(ReadRoom), experimental: true}, s.getPersonalLayout)
-	register(s, operation{id: "put-personal-layout", method: http.MethodPut, path: personal, summary: "Give a participant a picture of its own, drawn and encoded for it alone", need: inRoom(AdminRoom), body: Layout{}, between: s.limitLayouts, experimental: true}, s.putPersonalLayout)
-	register(s, operation{id: "delete-personal-layout", method: http.MethodDelete, path: personal, summary: "Show a participant what all are shown", need: inRoom(AdminRoom), between: s.limitLayouts, experimental: true}, s.deletePersonalLayout)
+	register(s, operation{id: "put-personal-layout", method: http.MethodPut, path: personal, summary: "Give a participant a picture of its own, drawn and encoded for it alone", need: s.onOwnLayout, body: Layout{}, between: s.limitLayouts, experimental: true}, s.putPersonalLayout)
+	register(s, operation{id: "delete-personal-layout", method: http.MethodDelete, path: personal, summary: "Show a participant what all are shown", need: s.onOwnLayout, between: s.limitLayouts, experimental: true}, s.deletePersonalLayout)
 }
 
 // roomLayout returns the layout of a room or a group as it is, or a Problem.

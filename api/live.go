@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
 
+	"mixdown/api/token"
 	"mixdown/codec"
 	"mixdown/codec/ogg"
 	"mixdown/codec/webm"
@@ -31,12 +32,14 @@ func (s *Server) liveRoutes(limit func(http.Handler) http.Handler) {
 	text := &huma.Schema{Type: huma.TypeString}
 	group := queryParam("group", "The group that is shown and heard; empty is the room's main program", text)
 	// To watch is to join, though nobody sees it.
-	need := func(r *http.Request) Grant {
-		g := inRoom(Join)(r)
-		g.Role = mixer.RoleViewer
-		return g
+	need := func(scope string) grantOf {
+		return func(r *http.Request) Grant {
+			g := inRoom(Join)(r)
+			g.Role, g.Scope = mixer.RoleViewer, scope
+			return g
+		}
 	}
-	register := func(id, path, summary, answer string, types []string, params []*huma.Param, h rawHandler, between ...func(http.Handler) http.Handler) {
+	register := func(scope, id, path, summary, answer string, types []string, params []*huma.Param, h rawHandler, between ...func(http.Handler) http.Handler) {
 		content := map[string]*huma.MediaType{}
 		for _, t := range types {
 			content[t] = &huma.MediaType{}
@@ -45,17 +48,17 @@ func (s *Server) liveRoutes(limit func(http.Handler) http.Handler) {
 			OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Parameters: params,
 			Extensions: map[string]any{"x-stability": "experimental"},
 			Responses:  map[string]*huma.Response{"200": {Description: answer, Content: content}},
-		}, need, h, between...)
+		}, need(scope), h, between...)
 	}
 	const endless = ". It begins with a key frame and ends when nobody is left in the room. Who reads too slowly misses what came meanwhile; who reads nothing for ten seconds is disconnected"
-	register("watch-room", "/v1/rooms/{room}/live.webm", "Watch a room: what everybody hears and sees", "VP8 and Opus in WebM without end"+endless,
+	register(token.ScopeLive, "watch-room", "/v1/rooms/{room}/live.webm", "Watch a room: what everybody hears and sees", "VP8 and Opus in WebM without end"+endless,
 		[]string{webmType, soundType}, []*huma.Param{room, group,
 			queryParam("tier", "The nearest of the room's tiers, as 640x360@30; the largest without it", text),
 			queryParam("video", "false: sound alone", &huma.Schema{Type: huma.TypeBoolean}),
 		}, s.watch(webmStream), limit)
-	register("listen-to-room", "/v1/rooms/{room}/live.ogg", "Listen to a room", "Opus in Ogg without end",
+	register(token.ScopeLive, "listen-to-room", "/v1/rooms/{room}/live.ogg", "Listen to a room", "Opus in Ogg without end",
 		[]string{oggType}, []*huma.Param{room, group}, s.watch(oggStream), limit)
-	register("get-snapshot", "/v1/rooms/{room}/snapshot.jpg", "What the room's picture shows now", "At most a second old",
+	register(token.ScopeSnapshot, "get-snapshot", "/v1/rooms/{room}/snapshot.jpg", "What the room's picture shows now", "At most a second old",
 		[]string{jpegType}, []*huma.Param{room, group,
 			queryParam("width", "In pixels, rounded up to a multiple of 160, at most the canvas's, which is the default", &huma.Schema{Type: huma.TypeInteger}),
 		}, s.snapshot)

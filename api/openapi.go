@@ -45,6 +45,9 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 		need := func(r *http.Request) Grant {
 			g := inRoom(Join)(r)
 			g.Role = j.role
+			if secret := r.URL.Query().Get("replaces"); secret != "" {
+				g.Session = func() (Identity, bool) { return s.sessions.comingBack(secret, g.Room) }
+			}
 			return g
 		}
 		s.raw(huma.Operation{

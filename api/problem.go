@@ -101,6 +101,7 @@ var (
 	noLayout        = kind{code: "no-such-layout", status: 404, title: "The participant has no layout of its own"}
 	noInput         = kind{code: "no-such-input", status: 404, title: "There is no such input"}
 	noRecording     = kind{code: "no-such-recording", status: 404, title: "There is no such recording"}
+	noKeys          = kind{code: "no-keys", status: 409, title: "The server has no keys to make tokens with"}
 	noSession       = kind{code: "no-such-session", status: 404, title: "There is no such session"}
 	noRoute         = kind{code: "no-such-route", status: 404, title: "There is nothing at this address"}
 	noMethod        = kind{code: "method-not-allowed", status: 405, title: "The resource does not know this method"}
@@ -174,7 +175,7 @@ var byReason = []struct {
 // kinds lists every code once, for the documentation.
 func kinds() []kind {
 	all := []kind{badJSON, badRequest, badSDP, badFragment, noUsableCodec, locked, foreignPage, full, roomEmpty, roomExists,
-		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noSession, noRoute, noMethod,
+		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noKeys, noSession, noRoute, noMethod,
 		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, tooManyChats, notListening, draining, overloaded, kicked, roomClosed, drained, vanished, replaced, conditionMissing, tooManyRestarts, storageFull, notKept}
 	for _, k := range byKind {
 		if k.code != overloaded.code {

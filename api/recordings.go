@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
 
+	"mixdown/api/token"
 	"mixdown/mixer"
 	"mixdown/mixer/record"
 )
@@ -115,11 +116,11 @@ func (s *Server) recordingRoutes() {
 	}
 	const inRoomPath, path = "/v1/rooms/{room}/recordings", "/v1/recordings/{id}"
 	register(s, operation{id: "start-recording", method: http.MethodPost, path: inRoomPath, summary: "Start to record what everybody hears and sees", need: inRoom(Record), status: http.StatusCreated, body: Recording{}}, s.startRecording)
-	register(s, operation{id: "list-room-recordings", method: http.MethodGet, path: inRoomPath, summary: "List the recordings of rooms of this name, newest first", need: inRoom(Record)}, s.listRoomRecordings)
-	register(s, operation{id: "list-recordings", method: http.MethodGet, path: "/v1/recordings", summary: "List all recordings, newest first", need: static(Record)}, s.listRecordings)
-	register(s, operation{id: "get-recording", method: http.MethodGet, path: path, summary: "Look at a recording", need: s.onRecording}, s.getRecording)
-	register(s, operation{id: "patch-recording", method: http.MethodPatch, path: path, summary: "Pause, resume or stop a recording; stopped answers when the file is final", need: s.onRecording, body: Recording{}}, s.patchRecording)
-	register(s, operation{id: "delete-recording", method: http.MethodDelete, path: path, summary: "Delete a recording and its files", need: s.onRecording}, s.deleteRecording)
+	register(s, operation{id: "list-room-recordings", method: http.MethodGet, path: inRoomPath, summary: "List the recordings of rooms of this name, newest first", need: inRoom(ReadRecordings)}, s.listRoomRecordings)
+	register(s, operation{id: "list-recordings", method: http.MethodGet, path: "/v1/recordings", summary: "List all recordings, newest first", need: static(ReadRecordings)}, s.listRecordings)
+	register(s, operation{id: "get-recording", method: http.MethodGet, path: path, summary: "Look at a recording", need: s.onRecording(ReadRecordings)}, s.getRecording)
+	register(s, operation{id: "patch-recording", method: http.MethodPatch, path: path, summary: "Pause, resume or stop a recording; stopped answers when the file is final", need: s.onRecording(Record), body: Recording{}}, s.patchRecording)
+	register(s, operation{id: "delete-recording", method: http.MethodDelete, path: path, summary: "Delete a recording and its files", need: s.onRecording(ReadRecordings)}, s.deleteRecording)
 	s.raw(huma.Operation{
 		OperationID: "get-recording-media", Method: http.MethodGet, Path: path + "/media",
 		Summary: "Download a recording, or ranges of it",
@@ -131,16 +132,20 @@ func (s *Server) recordingRoutes() {
 			"200": {Description: "The whole file", Content: map[string]*huma.MediaType{"video/webm": {}, "audio/webm": {}}},
 			"206": {Description: "The ranges that were asked for", Content: map[string]*huma.MediaType{"video/webm": {}, "audio/webm": {}}},
 		},
-	}, s.onRecording, s.getMedia)
+	}, scoped(token.ScopeRecordings, s.onRecording(ReadRecordings)), s.getMedia)
 }
 
-// onRecording needs the right to recordings of the room that was recorded.
-func (s *Server) onRecording(r *http.Request) Grant {
-	rec, err := s.recordings.Get(chi.URLParam(r, "id"))
-	if err != nil {
-		return Grant{Action: Record}
+// onRecording needs a right to recordings of the room that was recorded. One that
+// is not there is none of any room that somebody has a token for.
+func (s *Server) onRecording(a Action) grantOf {
+	return func(r *http.Request) Grant {
+		return Grant{Action: a, Find: func(g *Grant) {
+			g.Room = "?"
+			if rec, err := s.recordings.Get(chi.URLParam(r, "id")); err == nil {
+				g.Room = mixer.RoomID(rec.Room)
+			}
+		}}
 	}
-	return Grant{Action: Record, Room: mixer.RoomID(rec.Room)}
 }
 
 // storeError gives a store's errors their codes.

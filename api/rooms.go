@@ -234,8 +234,13 @@ func (s *Server) putRoom(ctx context.Context, in *roomWrite) (*roomOutput, error
 	return s.setRoom(ctx, room, in.WriteIf) // somebody else was faster
 }
 
-// setRoom sets all that can be changed of a room that exists.
+// setRoom sets all that can be changed of a room that exists, which takes more
+// than making one.
 func (s *Server) setRoom(ctx context.Context, room *mixer.Room, when WriteIf) (*roomOutput, error) {
+	who := scopeOf(ctx).identity
+	if err := who.may(Grant{Action: AdminRoom, Room: room.Info().ID}); err != nil {
+		return nil, err
+	}
 	if err := s.usePreset(ctx, true); err != nil {
 		return nil, s.told(ctx, err)
 	}

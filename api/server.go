@@ -36,6 +36,9 @@ type Config struct {
 	Recordings Recordings
 	// Authorizer decides who may. Defaults to [Keyless] with Origins.
 	Authorizer Authorizer
+	// BehindProxy believes the last address of X-Forwarded-For, as the one that a
+	// proxy before the server was asked from.
+	BehindProxy bool
 	// Origins are the web pages of other origins that may use the API, as
 	// "https://example.org"; "*" is all. Defaults to none.
 	Origins []string
@@ -72,6 +75,9 @@ type Config struct {
 	// Presets are rooms that others can be made after, by name: JSON as it is sent
 	// to make one. "default" is what rooms are made after that name none.
 	Presets map[string]json.RawMessage
+	// Revoke ends the tokens that an identity has for a room, when it is removed
+	// or banned from it. It may block on the disk; nil, without keys, does nothing.
+	Revoke func(room mixer.RoomID, identity string) error
 	// Pages serves what is not the API's, for GET and HEAD; nil is nothing.
 	Pages http.Handler
 	// Metrics registers the counters; nil counts nothing.
@@ -144,21 +150,22 @@ func (c *Config) validate() error {
 // Server answers HTTP requests. Create it with [New]; it is safe for
 // concurrent use.
 type Server struct {
-	log        *slog.Logger
-	rooms      *mixer.Manager
-	check      func(sdp string, role transport.Role) (transport.Wishes, error)
-	accept     joiner
-	recordings Recordings
-	keeper     *keeper
-	presets    atomic.Pointer[presets]
-	authorizer Authorizer
-	sessions   *sessions
-	streams    *streams
-	live       *liveStreams
-	metrics    *metrics
-	pages      http.Handler
-	origins    []string // of pages that may use the API besides our own
-	draining   atomic.Bool
+	log         *slog.Logger
+	rooms       *mixer.Manager
+	check       func(sdp string, role transport.Role) (transport.Wishes, error)
+	accept      joiner
+	recordings  Recordings
+	keeper      *keeper
+	presets     atomic.Pointer[presets]
+	authorizer  Authorizer
+	behindProxy bool
+	sessions    *sessions
+	streams     *streams
+	live        *liveStreams
+	metrics     *metrics
+	pages       http.Handler
+	origins     []string // of pages that may use the API besides our own
+	draining    atomic.Bool
 	// limitLayouts refuses who changes one layout too often.
 	limitLayouts func(http.Handler) http.Handler
 	ice          func(host, name string) []ICEServer // nil: none
@@ -181,7 +188,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		log: cfg.Log, rooms: cfg.Rooms, check: cfg.Engine.CheckOffer, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
-		authorizer: cfg.Authorizer, pages: cfg.Pages, ice: cfg.ICEServers, origins: cfg.Origins,
+		authorizer: cfg.Authorizer, behindProxy: cfg.BehindProxy, pages: cfg.Pages, ice: cfg.ICEServers, origins: cfg.Origins,
 		version: cfg.Version, started: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	s.sessions = newSessions(cfg.MaxHalfOpen, cfg.MaxPerAddress, &s.draining)
@@ -230,7 +237,12 @@ func originListed(origins []string, origin string) bool {
 }
 
 // ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.behindProxy {
+		r = forwarded(r)
+	}
+	s.handler.ServeHTTP(w, r)
+}
 
 // Drain refuses joins and fails /readyz from now on, and ends streams of
 // events and live streams. Sessions go on until their rooms end; they then answer 410 drained.
@@ -283,6 +295,7 @@ func (s *Server) routes(cfg Config) {
 	s.nodeRoutes()
 	s.eventRoutes()
 	s.chatRoutes()
+	s.tokenRoutes()
 	s.documentRoutes()
 }
 
@@ -302,6 +315,15 @@ func inRoom(a Action) grantOf {
 	}
 }
 
+// scoped lets tokens in URLs do it, those of one scope.
+func scoped(scope string, need grantOf) grantOf {
+	return func(r *http.Request) Grant {
+		g := need(r)
+		g.Scope = scope
+		return g
+	}
+}
+
 // handle is the only way in: it puts the authorisation step, and then what is
 // in between, before h.
 func (s *Server) handle(method, pattern string, need grantOf, h http.HandlerFunc, between ...func(http.Handler) http.Handler) {
@@ -313,7 +335,7 @@ func (s *Server) handle(method, pattern string, need grantOf, h http.HandlerFunc
 				return
 			}
 			scopeOf(r.Context()).identity = who
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, withoutToken(r))
 		})
 	}
 	s.router.With(step).With(between...).Method(method, pattern, h)

@@ -41,6 +41,7 @@ type session struct {
 	registry *sessions
 	room     mixer.RoomID
 	address  string // what the limit of half-open sessions counts by
+	who      Identity
 	halfOpen atomic.Bool
 	// silent says that it does not speak for its participant: not yet, or no more,
 	// since another session does.
@@ -63,7 +64,7 @@ type session struct {
 
 // WriteAudio transfers one packet to the participant. It does not block.
 func (s *session) WriteAudio(f *codec.EncodedFrame) {
-	if s.silent.Load() {
+	if s.silent.Load() || s.who.Mute.Microphone {
 		f.Release()
 		return
 	}
@@ -72,7 +73,7 @@ func (s *session) WriteAudio(f *codec.EncodedFrame) {
 
 // WriteVideo transfers one picture to the participant. It does not block.
 func (s *session) WriteVideo(id codec.SourceID, f *codec.EncodedFrame) {
-	if s.silent.Load() {
+	if s.silent.Load() || id == codec.Camera && s.who.Mute.Camera || id == codec.Screen && s.who.Mute.Screen {
 		f.Release()
 		return
 	}
@@ -179,16 +180,16 @@ func less(counts map[string]int, address string) {
 }
 
 // make makes a session for a participant whose address was reserved.
-func (s *sessions) make(p *mixer.Participant, room mixer.RoomID, address string) *session {
-	x := &session{Participant: p, registry: s, room: room, address: address, done: make(chan struct{}),
+func (s *sessions) make(p *mixer.Participant, room mixer.RoomID, address string, who Identity) *session {
+	x := &session{Participant: p, registry: s, room: room, address: address, who: who, done: make(chan struct{}),
 		chats: rate.NewLimiter(chatsPerSecond, chatBurst), serve: s.serve}
 	x.halfOpen.Store(true)
 	return x
 }
 
 // add makes the session of a participant. It cannot be found before publish.
-func (s *sessions) add(p *mixer.Participant, room mixer.RoomID, address string) *session {
-	x := s.make(p, room, address)
+func (s *sessions) add(p *mixer.Participant, room mixer.RoomID, address string, who Identity) *session {
+	x := s.make(p, room, address, who)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.participant[p.ID()] = x
