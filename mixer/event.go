@@ -61,7 +61,7 @@ func (t EventType) String() string {
 	names := [NumEventTypes]string{"room.started", "room.finished",
 		"participant.joined", "participant.left", "participant.moved", "participant.updated",
 		"layout.changed", "speaker.changed",
-		"recording.started", "recording.paused", "recording.resumed", "recording.stopped", "recording.failed", "overload", "chat", "storage"}
+		"recording.started", "recording.paused", "recording.resumed", "recording.stopped", "recording.failed", "overload", "chat", "storage", "room.updated"}
 	if t < NumEventTypes {
 		return names[t]
 	}
