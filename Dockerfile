@@ -19,11 +19,15 @@ RUN apt-get update \
  && useradd --system --uid 10001 --home-dir /data mixdown \
  && install -d -o mixdown -g mixdown /data
 COPY --from=build /src/bin/mixdown /usr/local/bin/mixdown
+COPY --chmod=755 cmd/mixdown/deploy/entrypoint.sh /usr/local/bin/entrypoint.sh
 USER mixdown
 WORKDIR /data
 VOLUME /data
-EXPOSE 8189/udp 8189/tcp
-HEALTHCHECK --interval=10s --timeout=3s CMD wget -q -O /dev/null http://127.0.0.1:8080/livez || exit 1
-# Without keys HTTP is served on loopback only, so run this with --network host.
-ENTRYPOINT ["mixdown"]
-CMD ["serve", "--data", "/data"]
+# What serve takes by default in here; flags after `serve` win. The key is made at
+# the first start (entrypoint.sh).
+ENV MIXDOWN_DATA=/data MIXDOWN_KEYS=/data/keys MIXDOWN_TLS=self
+EXPOSE 8443/tcp 8189/udp 8189/tcp
+HEALTHCHECK --interval=10s --timeout=3s CMD wget -q -O /dev/null http://127.0.0.1:9090/livez || exit 1
+# With --network host, or else --public-address has to say where media is reached.
+ENTRYPOINT ["entrypoint.sh"]
+CMD ["serve"]

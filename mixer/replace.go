@@ -72,6 +72,7 @@ func (r *Room) replace(p *Participant, c Comeback) {
 		c.Sends = Media{}
 	}
 	p.unwatch() // what is on its way to the old connection goes nowhere
+	p.traffic.Add(trafficOf(p.endpoint.Load().Endpoint))
 	p.endpoint.Store(&attachment{Endpoint: c.Endpoint, sends: c.Sends, takes: c.Takes})
 	p.codec = Media{Codec: c.Codec}.VideoCodec()
 	p.link.Store(uint32(codec.LinkSame))

@@ -30,6 +30,8 @@ const (
 func (a *App) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /livez", a.server) // for whoever need not know how HTTP is served
+	mux.Handle("GET /readyz", a.server)
 	bounded := boundProfiles()
 	for path, handler := range map[string]http.HandlerFunc{
 		"GET /debug/pprof/":         pprof.Index,

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
@@ -47,7 +51,6 @@ func (f *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 
 // load reads the file that the command line or the environment names.
 func (f *configFile) load(ctx *kong.Context) error {
-	known := make(map[string]bool)
 	path := ""
 	for _, flag := range ctx.Flags() {
 		if flag.Name == configFlag {
@@ -55,39 +58,100 @@ func (f *configFile) load(ctx *kong.Context) error {
 			if path == "" && len(flag.Envs) > 0 {
 				path = os.Getenv(flag.Envs[0])
 			}
-			continue
 		}
-		known[flag.Name] = flag.Name != "help"
 	}
 	if path == "" {
 		return nil
 	}
-	info, err := os.Stat(path)
+	data, err := readConfig(path)
 	if err != nil {
 		return err
 	}
-	if info.Size() > maxConfigBytes {
-		return fmt.Errorf("%s: %d bytes: want at most %d", path, info.Size(), maxConfigBytes)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if f.values, err = parseConfig(data, known); err != nil {
+	parsed, err := parseConfig(data, configKeys(ctx.Flags()))
+	if err = errors.Join(err, parsed.convert(ctx.Flags())); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	f.values = parsed.values
 	return nil
 }
 
-// parseConfig returns a file's values, each a string or a []any of strings for
-// kong to convert as it converts flags, so that both take the same spellings.
-func parseConfig(data []byte, known map[string]bool) (map[string]any, error) {
-	file, err := parser.ParseBytes(data, 0)
-	if err != nil {
-		return nil, err
+// configKeys are the keys that a file may have.
+func configKeys(flags []*kong.Flag) map[string]bool {
+	known := make(map[string]bool)
+	for _, flag := range flags {
+		known[flag.Name] = flag.Name != "help" && flag.Name != configFlag
 	}
-	values := make(map[string]any)
-	var faults []error
+	return known
+}
+
+// parsedConfig is what a file says.
+type parsedConfig struct {
+	// values are a string or a []any of strings each, for kong to convert as it
+	// converts flags, so that both take the same spellings.
+	values map[string]any
+	lines  map[string]int // where each is
+}
+
+// convert tries what kong will do with each value, so that all that cannot be read
+// are told of at once; those are taken out.
+func (c *parsedConfig) convert(flags []*kong.Flag) error {
+	var faults []lineFault
+	for _, flag := range flags {
+		value, given := c.values[flag.Name]
+		if !given {
+			continue
+		}
+		into := reflect.New(flag.Target.Type()).Elem()
+		if into.Kind() == reflect.Map { // which kong does too
+			into.Set(reflect.MakeMap(into.Type()))
+		}
+		err := flag.Parse(kong.Scan().PushTyped(value, kong.FlagValueToken), into)
+		if enum := flag.EnumSlice(); err == nil && flag.Enum != "" && !slices.Contains(enum, fmt.Sprint(into)) {
+			err = fmt.Errorf("%q: want one of %s", fmt.Sprint(into), strings.Join(enum, ", "))
+		}
+		if err != nil {
+			delete(c.values, flag.Name)
+			faults = append(faults, lineFault{c.lines[flag.Name], fmt.Errorf("key %q: %w", flag.Name, err)})
+		}
+	}
+	return inOrder(faults)
+}
+
+// lineFault is what is wrong with a line; 0 is none.
+type lineFault struct {
+	line int
+	error
+}
+
+// Error puts the line first.
+func (f lineFault) Error() string {
+	if f.line == 0 {
+		return f.error.Error()
+	}
+	return fmt.Sprintf("line %d: %v", f.line, f.error)
+}
+
+// Unwrap returns the fault.
+func (f lineFault) Unwrap() error { return f.error }
+
+// inOrder joins faults in the order of lines.
+func inOrder(faults []lineFault) error {
+	slices.SortStableFunc(faults, func(a, b lineFault) int { return cmp.Compare(a.line, b.line) })
+	var errs []error
+	for _, f := range faults {
+		errs = append(errs, f)
+	}
+	return errors.Join(errs...)
+}
+
+// parseConfig returns what a file says, as far as it is of use, and every fault.
+func parseConfig(data []byte, known map[string]bool) (parsedConfig, error) {
+	parsed := parsedConfig{values: make(map[string]any), lines: make(map[string]int)}
+	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey()) // which are told of below, with all else
+	if err != nil {
+		return parsed, yamlFault(err)
+	}
+	var faults []lineFault
 	for _, doc := range file.Docs {
 		if doc.Body == nil {
 			continue // nothing but comments
@@ -101,29 +165,40 @@ func parseConfig(data []byte, known map[string]bool) (map[string]any, error) {
 		case *ast.CommentGroupNode:
 			continue
 		default:
-			return nil, fmt.Errorf("line %d: want \"flag: value\" lines", body.GetToken().Position.Line)
+			return parsed, lineFault{body.GetToken().Position.Line, errors.New("want \"flag: value\" lines")}
 		}
 		for _, pair := range pairs {
-			faults = append(faults, addPair(values, pair, known))
+			if err := parsed.add(pair, known); err != nil {
+				faults = append(faults, lineFault{pair.Key.GetToken().Position.Line, err})
+			}
 		}
 	}
-	return values, errors.Join(faults...)
+	return parsed, inOrder(faults)
 }
 
-func addPair(values map[string]any, pair *ast.MappingValueNode, known map[string]bool) error {
+// yamlFault shortens what the parser says, which quotes the file.
+func yamlFault(err error) error {
+	var at yaml.Error
+	if !errors.As(err, &at) {
+		return err
+	}
+	return lineFault{at.GetToken().Position.Line, errors.New(at.GetMessage())}
+}
+
+func (c *parsedConfig) add(pair *ast.MappingValueNode, known map[string]bool) error {
 	key := pair.Key.GetToken().Value
-	line := pair.Key.GetToken().Position.Line
 	if !known[key] {
-		return fmt.Errorf("line %d: unknown key %q: want one of the flags of --help, without the dashes", line, key)
+		return fmt.Errorf("unknown key %q: want one of the flags of --help, without the dashes", key)
 	}
-	if _, twice := values[key]; twice {
-		return fmt.Errorf("line %d: key %q is given twice", line, key)
+	if line, twice := c.lines[key]; twice {
+		return fmt.Errorf("key %q is given twice, first on line %d", key, line)
 	}
-	value, err := configValue(pair.Value)
+	c.lines[key] = pair.Key.GetToken().Position.Line
+	value, err := valueOf(key, pair.Value)
 	if err != nil {
-		return fmt.Errorf("line %d: key %q: %w", line, key, err)
+		return fmt.Errorf("key %q: %w", key, err)
 	}
-	values[key] = value
+	c.values[key] = value
 	return nil
 }
 

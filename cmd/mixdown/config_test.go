@@ -90,7 +90,7 @@ func TestFileIsStrict(t *testing.T) {
 		"mapping":         {"media:\n  udp: 1\n", `key "media"`},
 		"list of lists":   {"media: [[\":1\"]]\n", `key "media"`},
 		"not a mapping":   {"- http\n", "flag: value"},
-		"no YAML":         {"http: [\n", "["},
+		"no YAML":         {"# text\nhttp: [\n", "line 2: "},
 		"bad value":       {"drain: soon\n", "drain"},
 		"public address":  {"http: 0.0.0.0:80\n", "use --http 127.0.0.1:8080"},
 		"list for scalar": {"http: [a, b]\n", "http"},
@@ -116,11 +116,11 @@ func FuzzParseConfig(f *testing.F) {
 	}
 	known := map[string]bool{"http": true, "media": true}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		values, err := parseConfig(data, known)
+		parsed, err := parseConfig(data, known)
 		if err != nil {
 			return
 		}
-		for k := range values {
+		for k := range parsed.values {
 			if !known[k] {
 				t.Fatalf("key %q was accepted", k)
 			}

@@ -1,8 +1,12 @@
 // Mixdown is a multipoint conferencing server and its tools in one binary:
 //
 //	mixdown serve            the server
+//	mixdown keys new         a key, for a server that others can reach
+//	mixdown token            a token for somebody, made with a key
 //	mixdown join URL         a participant without a browser
 //	mixdown bench room       what a room costs, measured
+//	mixdown config check     what is wrong with a configuration file
+//	mixdown doctor           what keeps a server from working, each way to it tried
 //	mixdown recover PATH     finish recordings that a crash left behind
 //	mixdown version          versions, those of the codec libraries included
 //
@@ -22,11 +26,15 @@ import (
 )
 
 // commands is the whole command line. Each command has a method
-// Run(context.Context, streams) error.
+// Run(context.Context, streams) error, which may take a commandLine besides.
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Keys    keysCmd    `cmd:"" help:"Make keys, with which a server knows who may do what."`
+	Token   tokenCmd   `cmd:"" help:"Make a token with a key of the server, or an invitation."`
 	Join    joinCmd    `cmd:"" help:"Join a room, play files or devices into it, save what comes."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the server costs and delivers."`
+	Config  configCmd  `cmd:"" help:"Make and check the file of --config; print files for systemd, containers, Prometheus and Grafana."`
+	Doctor  doctorCmd  `cmd:"" help:"Look at what commonly keeps a server from working, and try every way to it."`
 	Recover recoverCmd `cmd:"" help:"Finish recordings that a crash left behind."`
 	Version versionCmd `cmd:"" help:"Print versions."`
 }
@@ -72,6 +80,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	parsed, err := parser.Parse(args)
 	if err == nil {
 		parsed.BindTo(ctx, (*context.Context)(nil))
+		parsed.Bind(commandLine(args))
 		err = parsed.Run(s)
 	} else {
 		err = usageError{err}

@@ -37,13 +37,17 @@ func scrape(t *testing.T, admin string) map[string]float64 {
 }
 
 // whistle joins somebody who makes a tone.
-func whistle(t *testing.T, url string) *client.Client {
+func whistle(t *testing.T, url string, change ...func(*client.Config)) *client.Client {
 	t.Helper()
 	sound, err := tone.Make(tone.Spec{Hz: 700, Level: 0.1, Duration: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return play(t, client.Config{URL: url, Name: "whistle", NoVideo: true, Audio: client.Loop(sound)})
+	cfg := client.Config{URL: url, Name: "whistle", NoVideo: true, Audio: client.Loop(sound)}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return play(t, cfg)
 }
 
 // TestMetricsTellOfARoom runs a room with sound, pictures and a recording, and

@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -38,8 +41,13 @@ type serveCmd struct {
 	Log      string        `enum:"text,json" default:"text" help:"Form of the log on stderr: text or json."`
 	LogLevel string        `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 
-	TLS  tlsFlags  `embed:""`
-	TURN turnFlags `embed:""`
+	Keys   serverKeyFlags `embed:""`
+	Invite inviteFlags    `embed:""`
+	TLS    tlsFlags       `embed:""`
+	TURN   turnFlags      `embed:""`
+
+	Lasting  lastingFlags `embed:""`
+	Webhooks webhookFlags `embed:""`
 
 	FlightRecorder    bool          `help:"Keep the last seconds of the runtime's trace, for /debug/flightrecorder, and write them to a file when sound is late. Costs up to 5% more processor time."`
 	LateAfter         time.Duration `default:"40ms" help:"How late an audio tick must be for that (${default})."`
@@ -62,22 +70,47 @@ const adminOff, tcpOff = "off", "off"
 // BeforeResolve is called by kong once flags and environment are known.
 func (c *serveCmd) BeforeResolve(ctx *kong.Context, file *configFile) error { return file.load(ctx) }
 
-// Validate is called by kong after parsing. Its errors say how to do it right.
+// Validate is called by kong after parsing. It returns all faults there are, as
+// [flagFaults]; each begins with its flag and says how to do it right.
 func (c *serveCmd) Validate() error {
-	if err := errors.Join(c.TLS.validate()...); err != nil {
-		return err
-	}
 	if c.HTTP == "" {
 		c.HTTP = c.TLS.address()
 	}
-	if err := loopbackOnly("--http", c.HTTP, "127.0.0.1:8080"); err != nil {
-		return err
-	}
-	if c.Admin != adminOff {
-		if err := loopbackOnly("--admin", c.Admin, "127.0.0.1:9090"); err != nil {
-			return err
+	var faults flagFaults
+	check := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
 		}
 	}
+	check(c.Keys.validate(c.HTTP, c.TLS.on()))
+	if c.Admin != adminOff {
+		check(loopbackOnly("--admin", c.Admin, "127.0.0.1:9090"))
+	}
+	check(c.Invite.validate(c.Keys.given()))
+	faults = append(faults, c.TLS.validate()...)
+	check(c.validateMedia())
+	check(c.TURN.validate(c.TLS.on()))
+	check(c.Webhooks.validate())
+	check(c.Lasting.validate())
+	if c.Drain <= 0 || c.Drain > 10*time.Minute {
+		check(fmt.Errorf("--drain %v: want more than 0 and at most 10m", c.Drain))
+	}
+	if c.LateAfter < time.Millisecond || c.LateAfter > time.Minute {
+		check(fmt.Errorf("--late-after %v: want 1ms to 1m", c.LateAfter))
+	}
+	if c.Workers < 0 || c.Workers > 1024 {
+		check(fmt.Errorf("--workers %d: want 1..1024, or 0 for one per core", c.Workers))
+	}
+	if !(c.Cores == 0 || c.Cores >= minCores && c.Cores <= maxCores) {
+		check(fmt.Errorf("--cores %v: want %v to %v, or 0 for all there is", c.Cores, minCores, maxCores))
+	}
+	if len(faults) > 0 {
+		return faults
+	}
+	return nil
+}
+
+func (c *serveCmd) validateMedia() error {
 	if len(c.Media) == 0 {
 		return fmt.Errorf("--media is empty: want at least one HOST:PORT, as :8189")
 	}
@@ -94,23 +127,18 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--media-tcp %q: want HOST:PORT, as :8189, or off alone", m)
 		}
 	}
-	if err := c.TURN.validate(c.TLS.on()); err != nil {
-		return err
-	}
-	if c.Drain <= 0 || c.Drain > 10*time.Minute {
-		return fmt.Errorf("--drain %v: want more than 0 and at most 10m", c.Drain)
-	}
-	if c.LateAfter < time.Millisecond || c.LateAfter > time.Minute {
-		return fmt.Errorf("--late-after %v: want 1ms to 1m", c.LateAfter)
-	}
-	if c.Workers < 0 || c.Workers > 1024 {
-		return fmt.Errorf("--workers %d: want 1..1024, or 0 for one per core", c.Workers)
-	}
-	if !(c.Cores == 0 || c.Cores >= minCores && c.Cores <= maxCores) {
-		return fmt.Errorf("--cores %v: want %v to %v, or 0 for all there is", c.Cores, minCores, maxCores)
-	}
 	return nil
 }
+
+// flagFaults is what is wrong with the flags of serve as a whole, where each by
+// itself could be read.
+type flagFaults []error
+
+// Error puts each fault on a line.
+func (f flagFaults) Error() string { return errors.Join(f...).Error() }
+
+// Unwrap returns the faults.
+func (f flagFaults) Unwrap() []error { return f }
 
 // Bounds of --cores. With the highest nobody is refused.
 const minCores, maxCores = 0.05, 1024
@@ -129,22 +157,50 @@ func loopbackOnly(flag, address, example string) error {
 		return nil
 	}
 	return fmt.Errorf("%s %s: other machines could reach this address, and without keys everybody who can may do everything: "+
-		"use %s %s (from elsewhere: ssh -L); this version has no keys yet", flag, address, flag, example)
+		"use %s %s (from elsewhere: ssh -L)", flag, address, flag, example)
 }
 
-func (c *serveCmd) logger(w io.Writer) *slog.Logger {
-	var level slog.Level
-	// The enum above admits only what this takes.
-	_ = level.UnmarshalText([]byte(c.LogLevel))
+// logger also returns what sets its level.
+func (c *serveCmd) logger(w io.Writer) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(c.level())
 	options := &slog.HandlerOptions{Level: level}
 	if c.Log == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(slog.NewJSONHandler(w, options)), level
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(slog.NewTextHandler(w, options)), level
+}
+
+func (c *serveCmd) level() (level slog.Level) {
+	// The flag's enum admits only what this takes.
+	_ = level.UnmarshalText([]byte(c.LogLevel))
+	return level
+}
+
+// budget is the processor time that may be used, in cores; 0 is no such bound.
+func (c *serveCmd) budget() float64 {
+	switch {
+	case c.NoLimit:
+		return 0
+	case c.Cores == 0:
+		return worker.Cores()
+	}
+	return c.Cores
+}
+
+// config is what the flags say.
+func (c *serveCmd) config(log *slog.Logger) Config {
+	return Config{
+		HTTP: c.HTTP, Media: c.Media, MediaTCP: c.MediaTCP, FullICE: !c.ICELite, PublicAddresses: c.Public, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, NoRED: c.NoRED, Drain: c.Drain,
+		OpenH264: c.OpenH264, TrustOpenH264: c.Trusted,
+		Origins: c.Origin, Workers: c.Workers, Cores: c.budget(), Log: log,
+		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
+		Keys: c.Keys, TLS: c.TLS, TURN: c.TURN, Lasting: c.Lasting, Webhooks: c.Webhooks,
+	}
 }
 
 // Run serves until ctx is done, then drains.
-func (c *serveCmd) Run(ctx context.Context, s streams) error {
+func (c *serveCmd) Run(ctx context.Context, s streams, line commandLine) error {
 	cores := runtime.GOMAXPROCS(0)
 	workers := c.Workers
 	if workers == 0 {
@@ -158,24 +214,22 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		runtime.SetMutexProfileFraction(mutexFraction)
 		runtime.SetBlockProfileRate(int(blockRate))
 	}
-	log := c.logger(s.Err)
+	log, level := c.logger(s.Err)
 	if err := worker.RelaxMonitor(); err != nil {
 		log.Debug("running without", "error", err)
 	}
-	budget := c.Cores
-	switch {
-	case c.NoLimit:
-		budget = 0
-	case budget == 0:
-		budget = worker.Cores()
+	traces, err := newTracing(ctx, log)
+	if err != nil {
+		return err
 	}
-	app, err := NewApp(Config{
-		HTTP: c.HTTP, Media: c.Media, MediaTCP: c.MediaTCP, FullICE: !c.ICELite, PublicAddresses: c.Public, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, NoRED: c.NoRED, Drain: c.Drain,
-		OpenH264: c.OpenH264, TrustOpenH264: c.Trusted,
-		Origins: c.Origin, Workers: workers, Cores: budget, Log: log,
-		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
-		TLS: c.TLS, TURN: c.TURN,
-	})
+	defer func() {
+		if err := traces.Close(); err != nil {
+			log.Warn("the last traces were not sent", "error", err)
+		}
+	}()
+	cfg := c.config(log)
+	cfg.Workers, cfg.LogLevel, cfg.Tracer = workers, level, traces.tracer()
+	app, err := NewApp(cfg)
 	if err != nil {
 		return err
 	}
@@ -184,5 +238,11 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	if admin := app.AdminAddr(); admin != "" {
 		fmt.Fprintf(s.Out, "admin on http://%s\n", admin)
 	}
-	return app.Run(ctx)
+	if err := c.invite(ctx, s.Out, app.URLs()[0]); err != nil {
+		return err
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	return app.runReloading(ctx, line, hangups)
 }
