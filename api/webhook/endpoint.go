@@ -26,7 +26,7 @@ type Endpoint struct {
 }
 
 // DefaultEvents leave out what comes all the time, and what people write.
-var DefaultEvents = []string{"room.*", "participant.*", "recording.*", "output.*", "overload"}
+var DefaultEvents = []string{"room.*", "participant.*", "recording.*", "output.*", "overload", "storage"}
 
 var (
 	namePattern  = regexp.MustCompile(`^[A-Za-z0-9._:\[\]-]{1,64}$`)
