@@ -224,6 +224,9 @@ func (e *rebased) copy(f *codec.EncodedFrame) *codec.EncodedFrame {
 	return c
 }
 
+// Traffic is the connection's own.
+func (e *rebased) Traffic() codec.Traffic { return trafficOf(e.Endpoint) }
+
 // latest is the id of the last event of the process.
 func (h *eventHub) latest() uint64 {
 	h.mu.Lock()

@@ -80,8 +80,9 @@ type Participant struct {
 	watching atomic.Pointer[video.Rendition]
 
 	// The control loop's own.
-	codec        codec.Codec // that he would be sent
-	entered      *attachment // the connection by which he is in the program
+	codec        codec.Codec   // that he would be sent
+	traffic      codec.Traffic // of connections that were replaced
+	entered      *attachment   // the connection by which he is in the program
 	subscription *video.Subscription
 	view         viewing
 	style        *style            // of his own canvas; nil: he watches the shared one

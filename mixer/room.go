@@ -345,6 +345,7 @@ func (r *Room) remove(p *Participant, reason error) {
 		r.endOutlets(nil, ErrNobody)
 	}
 	p.unwatch()
+	departure := p.departing(reason)
 	p.change(func(f *facts) { f.state, f.tier = StateLeft, video.Tier{} })
 	if p.source != nil {
 		r.settle(p)
@@ -355,14 +356,14 @@ func (r *Room) remove(p *Participant, reason error) {
 		without = r.snap.Load().seq + 1
 	}
 	r.raiseLeft(p, reason)
-	r.log.Info("participant left", "participant", p.id, "identity", p.identity,
-		"stayed", time.Since(p.joined).Round(time.Millisecond), "reason", reasonText(reason))
 	r.leaving.Go(func() {
-		if a := p.endpoint.Swap(&attachment{Endpoint: nowhere{}}); a != nil {
+		a := p.endpoint.Swap(&attachment{Endpoint: nowhere{}})
+		if a != nil {
 			if err := a.Close(); err != nil {
 				r.log.Warn("closing a connection", "participant", p.id, "error", err)
 			}
 		}
+		departure.log(r.log, p, a)
 		r.heard.wait(without)
 		if p.handed != nil {
 			<-p.handed
