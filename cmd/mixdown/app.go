@@ -43,6 +43,9 @@ type Config struct {
 	// FullICE and PublicAddresses are transport.Config's.
 	FullICE         bool
 	PublicAddresses []netip.Addr
+	// Keys are whose tokens let somebody in; without keys everybody may do
+	// everything.
+	Keys serverKeyFlags
 	// TLS says how HTTP is encrypted.
 	TLS tlsFlags
 	// TURN says how clients that do not reach Media are helped.
@@ -190,11 +193,14 @@ func NewApp(cfg Config) (app *App, err error) {
 		return nil, err
 	}
 	a.registerReloaders()
-	a.server, err = api.New(api.Config{
+	surface := api.Config{
 		Log: a.log, Rooms: a.rooms, Engine: a.engine, Recordings: a.store, Origins: cfg.Origins,
 		ICEServers: iceServers, Pages: web.Handler(), Metrics: a.registry, Version: Version(),
-	})
-	if err != nil {
+	}
+	if err = a.useKeys(cfg.Keys, &surface); err != nil {
+		return nil, err
+	}
+	if a.server, err = api.New(surface); err != nil {
 		return nil, err
 	}
 	if a.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {

@@ -30,6 +30,7 @@ type joinCmd struct {
 	Save    string        `placeholder:"FILE" help:"WebM file for what is received; the picture then keeps its size."`
 	Hear    string        `placeholder:"FILE|speaker" help:"Where to play what is heard: a WAV file, or the loudspeaker."`
 	For     time.Duration `placeholder:"TIME" help:"Leave after this time (until interrupted)."`
+	Token   string        `placeholder:"TOKEN" help:"Who you are, to a server with keys (what the URL has, if it is an invitation: #token=...). Better in the environment, MIXDOWN_TOKEN."`
 	Name    string        `default:"mixdown join" help:"Name to be shown (${default})."`
 	NoVideo bool          `help:"Receive sound only."`
 	Uplink  bool          `default:"true" negatable:"" help:"Send pictures as small as the server asks for, and none that nobody sees (on; --no-uplink)."`
@@ -74,7 +75,7 @@ func (c *joinCmd) Run(ctx context.Context, s streams) error {
 		ctx, cancel = context.WithTimeout(ctx, c.For)
 		defer cancel()
 	}
-	config := client.Config{URL: c.URL, Name: c.Name, NoVideo: c.NoVideo, NoUplink: !c.Uplink, RED: c.RED}
+	config := client.Config{URL: c.URL, Token: c.Token, Name: c.Name, NoVideo: c.NoVideo, NoUplink: !c.Uplink, RED: c.RED}
 	var err error
 	if config.HTTP, err = c.Pin.client(); err != nil {
 		return err

@@ -60,6 +60,9 @@ func (r *Refusal) Is(target error) bool { return target == ErrRefused }
 type Config struct {
 	// URL as [Endpoint] takes it.
 	URL string
+	// Token says who the client is, to servers with keys. It defaults to what the
+	// fragment of URL has, as invitations do (#token=...).
+	Token string
 	// Name is shown to the others.
 	Name string
 	// Video and Audio are what is sent; nil sends none and only receives. A
@@ -135,6 +138,9 @@ func New(cfg Config) (*Client, error) {
 	endpoint, role, err := Endpoint(cfg.URL, cfg.Name)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Token == "" {
+		cfg.Token = invitation(cfg.URL)
 	}
 	if role == Viewer && (cfg.Video != nil || cfg.Audio != nil) {
 		return nil, errors.New("a viewer (/whep/) sends nothing: leave out Video and Audio")
@@ -378,6 +384,9 @@ func (c *Client) negotiate(ctx context.Context, fingerprint string) (a *answer, 
 		return nil, "", err
 	}
 	req.Header.Set("Content-Type", "application/sdp")
+	if c.cfg.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.cfg.Token)
+	}
 	c.recv.posted = codec.Now()
 	res, err := c.cfg.HTTP.Do(req)
 	if err != nil {

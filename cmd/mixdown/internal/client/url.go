@@ -50,6 +50,19 @@ func Endpoint(raw, name string) (endpoint string, role Role, err error) {
 	return u.String(), role, nil
 }
 
+// invitation is the token in a URL's fragment, "" for none.
+func invitation(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	values, err := url.ParseQuery(u.Fragment)
+	if err != nil {
+		return ""
+	}
+	return values.Get("token")
+}
+
 // replacing adds the session whose place is to be taken.
 func replacing(endpoint, session string) (string, error) {
 	u, err := url.Parse(endpoint)
