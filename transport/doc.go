@@ -15,8 +15,10 @@
 //
 // # The way in
 //
-// One reader a socket takes datagrams off the kernel and finds the client by
-// its address (RFC 7983 tells STUN, DTLS and SRTP apart). Clients that no UDP
+// One reader a socket takes datagrams off the kernel, as many as there are in one
+// call (see receiveBatch), and finds the client by its address (RFC 7983 tells STUN,
+// DTLS and SRTP apart). On machines with many cores several sockets share an
+// address. Clients that no UDP
 // reaches connect over TCP (see tcpMux), which carries the same packets. pion decrypts; from
 // there on it has no say: for every SSRC it asks the BufferFactory for a
 // buffer, and ours (see Peer.buffer) handles each packet in the very call, on

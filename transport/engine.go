@@ -73,6 +73,11 @@ type Config struct {
 	// Opus's own correction does not, and takes some 30 kb/s of their uplink
 	// while they talk.
 	NoRED bool
+	// Readers is how many sockets share each of UDP's addresses, each with a reader
+	// of its own; the kernel spreads the clients over them. Reading takes about a
+	// microsecond a packet, so more than one is for machines with many cores.
+	// Defaults to one for each eight; elsewhere than on Linux it is always one.
+	Readers int
 }
 
 // withDefaults fills in what is zero and reports every fault at once.
@@ -102,6 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 	duration("LostAfter", &c.LostAfter, 3*time.Second)
 	duration("VanishAfter", &c.VanishAfter, 8*time.Second)
 	duration("GatherTimeout", &c.GatherTimeout, 5*time.Second)
+	number("Readers", &c.Readers, max(1, runtime.NumCPU()/8))
 	number("MaxPeers", &c.MaxPeers, 1000)
 	number("StartBps", &c.StartBps, 4_000_000)
 	number("MaxUplinkPackets", &c.MaxUplinkPackets, 2000)
@@ -174,8 +180,14 @@ func New(cfg Config) (*Engine, error) {
 		e.closeConns()
 		return nil, err
 	}
-	for _, c := range e.conns {
-		e.sockets = append(e.sockets, &mediaSocket{UDPConn: c, forged: &e.forged, batch: newSendBatch(c, &e.unsent)})
+	for i, c := range e.conns {
+		conns, err := shareAddress(c, e.cfg.Readers)
+		if err != nil {
+			e.closeConns()
+			return nil, fmt.Errorf("media socket %s, %d times: %w", c.LocalAddr(), e.cfg.Readers, err)
+		}
+		e.conns[i] = conns[0]
+		e.sockets = append(e.sockets, newMediaSocket(conns, &e.forged, &e.unsent))
 	}
 	// One can serve some two thousand viewers; half of the cores is for the codecs.
 	for range max(1, runtime.NumCPU()/2) {
@@ -187,6 +199,9 @@ func New(cfg Config) (*Engine, error) {
 func (e *Engine) closeConns() {
 	for _, c := range e.conns {
 		_ = c.Close() // nothing was written that could be lost
+	}
+	for _, s := range e.sockets {
+		_ = s.Close()
 	}
 	if e.tcp != nil {
 		_ = e.tcp.Close()
@@ -205,8 +220,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.mu.started = true
 	logger := pionLog{e.cfg.Log}.NewLogger("mux")
 	muxes := make([]ice.UDPMux, 0, len(e.conns))
-	for i := range e.conns {
-		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: e.sockets[i], Logger: logger}))
+	for _, s := range e.sockets {
+		s.run()
+		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: s, Logger: logger}))
 	}
 	e.mux = ice.NewMultiUDPMuxDefault(muxes...)
 	for _, d := range e.dispatchers {

@@ -80,10 +80,14 @@ func listenOne(addr net.UDPAddr) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	return setBuffers(conn), nil
+}
+
+func setBuffers(conn *net.UDPConn) *net.UDPConn {
 	// Smaller buffers only lose more in bursts.
 	_ = conn.SetReadBuffer(socketBytes)
 	_ = conn.SetWriteBuffer(socketBytes)
-	return conn, nil
+	return conn
 }
 
 func isAddrInUse(err error) bool {

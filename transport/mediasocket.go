@@ -1,8 +1,10 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 )
 
@@ -16,22 +18,121 @@ import (
 // such records dropped in silence. What is lost with them is the alert that
 // says why a handshake has failed: the peer then ends by its ConnectTimeout.
 //
-// What dispatchers send in one turn goes out together, see sendBatch.
+// What dispatchers send in one turn goes out together, see sendBatch, and what has
+// come is read together, see receiveBatch.
 type mediaSocket struct {
 	*net.UDPConn
 	forged *atomic.Uint64
 	batch  *sendBatch
+
+	read *receiveBatch // what the mux reads now; nil before the first
+	// With several sockets at the address each has a reader, which hands what it
+	// has read to the mux over full and waits for one that was emptied. Bound:
+	// two for each socket, one of them being read into; nothing is dropped here.
+	shared  []*net.UDPConn // but for the first
+	full    chan *receiveBatch
+	ended   chan struct{} // closed by Close
+	readers sync.WaitGroup
+	ending  sync.Once
+}
+
+// newMediaSocket takes sockets of one address over; media leave by the first.
+// unsent counts what they refuse.
+func newMediaSocket(conns []*net.UDPConn, forged, unsent *atomic.Uint64) *mediaSocket {
+	return &mediaSocket{
+		UDPConn: conns[0], shared: conns[1:], forged: forged, batch: newSendBatch(conns[0], unsent), ended: make(chan struct{}),
+	}
+}
+
+// conns are all sockets of the address.
+func (s *mediaSocket) conns() []*net.UDPConn { return append([]*net.UDPConn{s.UDPConn}, s.shared...) }
+
+// run starts the readers, where one is not enough. They end with Close.
+func (s *mediaSocket) run() {
+	if len(s.shared) == 0 {
+		return
+	}
+	s.full = make(chan *receiveBatch)
+	for _, c := range s.conns() {
+		batches := [2]*receiveBatch{newReceiveBatch(c), newReceiveBatch(c)}
+		batches[0].emptied = make(chan struct{}, 1)
+		batches[1].emptied = make(chan struct{}, 1)
+		s.readers.Go(func() { s.serve(batches) })
+	}
+}
+
+// serve reads from one socket until Close.
+func (s *mediaSocket) serve(batches [2]*receiveBatch) {
+	for i := range batches {
+		batches[i].emptied <- struct{}{}
+	}
+	for i := 0; ; i = 1 - i {
+		r := batches[i]
+		select {
+		case <-r.emptied:
+		case <-s.ended:
+			return
+		}
+		if r.fill() != nil {
+			return // it was closed
+		}
+		select {
+		case s.full <- r:
+		case <-s.ended:
+			return
+		}
+	}
+}
+
+// Close closes the sockets and waits for their readers. Twice is fine.
+func (s *mediaSocket) Close() error {
+	var err error
+	s.ending.Do(func() {
+		close(s.ended)
+		for _, c := range s.conns() {
+			err = errors.Join(err, c.Close())
+		}
+	})
+	s.readers.Wait()
+	return err
+}
+
+// refill blocks until there is more to read.
+func (s *mediaSocket) refill() error {
+	if s.full == nil {
+		if s.read == nil {
+			s.read = newReceiveBatch(s.UDPConn)
+		}
+		return s.read.fill()
+	}
+	if s.read != nil {
+		s.read.emptied <- struct{}{}
+		s.read = nil
+	}
+	select {
+	case s.read = <-s.full:
+		return nil
+	case <-s.ended:
+		return net.ErrClosed
+	}
 }
 
 // ReadFromAddrPort implements ice.AddrPortReaderWriter, which spares the mux an
-// allocation per packet.
+// allocation per packet. One goroutine calls it.
 func (s *mediaSocket) ReadFromAddrPort(b []byte) (n int, from netip.AddrPort, err error) {
 	for {
-		n, from, err = s.ReadFromUDPAddrPort(b)
-		if err != nil || !isForged(b[:n]) {
-			return n, from, err
+		if s.read != nil {
+			for datagram, from, ok := s.read.next(); ok; datagram, from, ok = s.read.next() {
+				if isForged(datagram) {
+					s.forged.Add(1)
+					continue
+				}
+				return copy(b, datagram), from, nil
+			}
 		}
-		s.forged.Add(1)
+		if err := s.refill(); err != nil {
+			return 0, netip.AddrPort{}, err
+		}
 	}
 }
 

@@ -57,8 +57,8 @@ func TestMediaSocketDropsForgedRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var forged atomic.Uint64
-	s := &mediaSocket{UDPConn: listener, forged: &forged}
+	var forged, unsent atomic.Uint64
+	s := newMediaSocket([]*net.UDPConn{listener}, &forged, &unsent)
 	defer s.Close()
 	from, err := net.DialUDP("udp4", nil, listener.LocalAddr().(*net.UDPAddr))
 	if err != nil {

@@ -156,8 +156,10 @@ func (e *Engine) Stats() Stats {
 			sum.Connected++
 		}
 	}
-	for _, c := range e.conns {
-		sum.SocketDropped += socketDropped(c)
+	for _, s := range e.sockets {
+		for _, c := range s.conns() {
+			sum.SocketDropped += socketDropped(c)
+		}
 	}
 	return sum
 }
