@@ -42,7 +42,7 @@ func (d departure) log(log *slog.Logger, p *Participant, a *attachment) {
 	attrs := []any{
 		"participant", p.id, "identity", p.identity, "role", p.role.String(), "kind", p.kind,
 		"seconds", math.Round(d.stayed.Seconds()*1000) / 1000, "reason", reasonText(d.reason),
-		"rttMs", time.Duration(p.rtt.Load()).Milliseconds(),
+		"rttMs", math.Round(time.Duration(p.rtt.Load()).Seconds()*1e5) / 100,
 	}
 	connected := a != nil && f.state != StateWaiting
 	attrs = append(attrs, "connected", connected)

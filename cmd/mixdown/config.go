@@ -68,7 +68,7 @@ func (f *configFile) load(ctx *kong.Context) error {
 		return err
 	}
 	parsed, err := parseConfig(data, configKeys(ctx.Flags()))
-	if err = errors.Join(err, parsed.convert(ctx.Flags())); err != nil {
+	if err = inOrder(faultsIn(errors.Join(err, parsed.convert(ctx.Flags())))); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	f.values = parsed.values

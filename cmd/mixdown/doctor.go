@@ -213,7 +213,7 @@ func (d *doctor) ports(ctx context.Context, serve *serveCmd) {
 	defer os.RemoveAll(data)
 	cfg := serve.config(slog.New(slog.DiscardHandler))
 	cfg.HTTP, cfg.Admin, cfg.Data, cfg.MediaDir = "127.0.0.1:0", adminOff, data, ""
-	cfg.FlightRecorder, cfg.Keys = false, Config{}.Keys
+	cfg.FlightRecorder, cfg.Keys, cfg.Webhooks.Endpoints = false, Config{}.Keys, nil
 	if cfg.TLS.mode() == tlsAuto { // no certificate is asked for
 		cfg.TLS = tlsFlags{TLS: tlsSelf}
 	}
