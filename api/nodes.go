@@ -9,14 +9,15 @@ import (
 
 // Node is one server: its load, and what of it is left.
 type Node struct {
-	ID           string     `json:"id" doc:"Of this run of the server: another one after a restart"`
-	Version      string     `json:"version"`
-	StartedAt    time.Time  `json:"startedAt"`
-	State        string     `json:"state" enum:"ready,draining" doc:"draining: it takes nobody any more, and ends"`
-	Rooms        int        `json:"rooms"`
-	Participants int        `json:"participants"`
-	Load         NodeLoad   `json:"load"`
-	Admitted     NodeCounts `json:"admitted"`
+	ID           string          `json:"id" doc:"Of this run of the server: another one after a restart"`
+	Version      string          `json:"version"`
+	StartedAt    time.Time       `json:"startedAt"`
+	State        string          `json:"state" enum:"ready,draining" doc:"draining: it takes nobody any more, and ends"`
+	Rooms        int             `json:"rooms"`
+	Participants int             `json:"participants"`
+	Load         NodeLoad        `json:"load"`
+	Admitted     NodeCounts      `json:"admitted"`
+	Storage      *StorageChanged `json:"storage,omitempty" doc:"Room for recordings; missing where none are kept"`
 }
 
 // NodeLoad is what a server uses of what it may, in cores: seconds of
@@ -58,6 +59,10 @@ func (s *Server) node() Node {
 	}
 	if s.draining.Load() {
 		n.State = "draining"
+	}
+	if s.recordings != nil {
+		storage := storageOf(s.recordings.Storage())
+		n.Storage = &storage
 	}
 	for _, r := range s.rooms.Rooms() {
 		n.Rooms++

@@ -35,6 +35,9 @@ func TestNodes(t *testing.T) {
 	if n.Admitted != (NodeCounts{Total: 2}) {
 		t.Errorf("%+v", n.Admitted)
 	}
+	if st := n.Storage; st == nil || st.Level != "ok" || st.Count != 0 {
+		t.Errorf("%+v", st)
+	}
 	f.Drain()
 	if n := node(); n.State != "draining" {
 		t.Errorf("%+v", n)

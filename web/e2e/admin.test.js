@@ -88,7 +88,7 @@ test("one is muted, pinned and renamed", async () => {
 
   await person("Film").locator("[data-act=pin]").click();
   await until("a pin", async () => (await api("GET", "rooms/standup/layout")).pins.length === 1);
-  await until("the button", async () => (await person("Film").locator("[data-act=pin]").getAttribute("aria-pressed")) === "true");
+  await until("the button", async () => (await person("Film").locator("[data-act=pin]").textContent()) === "Unpin");
   await person("Film").locator("[data-act=pin]").click();
   await until("no pin", async () => (await api("GET", "rooms/standup/layout")).pins.length === 0);
 
@@ -208,6 +208,7 @@ test("a recording is made, played, downloaded and deleted", async () => {
   await page.click("#room-record");
   await says("The recording is saved.");
   const item = page.locator("#recording-list > li");
+  assert.match(await page.textContent("#storage"), /^\S+ \S+ are used, and the disk has \S+ \S+ free\./);
   await until("it is there to play", () => item.locator("[data-act=play]").isEnabled());
   await item.locator("[data-act=play]").click();
   await until("it plays", () => item.locator("video").evaluate((v) => v.duration > 0 && v.videoWidth > 0));
@@ -261,6 +262,7 @@ test("somebody is removed, and the room ended", async () => {
 });
 
 test("no page complained", () => {
-  // Without keys nobody is known to be a moderator: of a room where people wait to be let in there is no picture.
-  assert.deepEqual(page.complaints.filter((c) => !/status of 403/.test(c)), []);
+  // The browser itself tells of each refusal, and some are in order: without keys nobody is known to be a moderator, so
+  // of a room where people wait to be let in there is no picture; and rooms end, and empty, while they are asked about.
+  assert.deepEqual(page.complaints.filter((c) => !/status of 40[349]/.test(c)), []);
 });

@@ -10,9 +10,9 @@ const kinds = { publisher: "only sends", viewer: "only watches" };
 /** What somebody is called. */
 const called = (person) => person.name || person.identity || t("Nobody in particular");
 
-/** What a card's buttons are: their name, whether they stay pressed, whether in the menu, and how dangerous. */
+/** What a card's buttons are: their name, whether in the menu, and how they look. */
 const buttons = [
-  { act: "admit", className: "primary" }, { act: "mute", toggle: true }, { act: "pin", toggle: true },
+  { act: "admit", className: "primary" }, { act: "mute" }, { act: "pin" },
   { act: "floor", menu: true }, { act: "role", menu: true }, { act: "rename", menu: true }, { act: "group", menu: true },
   { act: "room", menu: true }, { act: "kick", menu: true, className: "danger" }, { act: "ban", menu: true, className: "danger" },
 ];
@@ -51,10 +51,9 @@ export class People {
     const menu = make("div");
     const acts = make("div", { className: "acts" });
     acts.setAttribute("role", "group");
-    for (const { act, toggle, menu: inside, className = "" } of buttons) {
+    for (const { act, menu: inside, className = "" } of buttons) {
       const button = make("button", { type: "button", className });
       button.dataset.act = act;
-      if (toggle) button.setAttribute("aria-pressed", "false");
       button.addEventListener("click", () => {
         const person = this.#people.find((p) => p.id === id);
         if (person) this[act](person, button);
@@ -88,17 +87,16 @@ export class People {
     ];
     list(card.querySelector("dl"), facts, (f) => f[0], (f) => make("div", {}, make("dt", { textContent: f[0] }), make("dd")),
       (row, f) => put(row.lastElementChild, f[1]));
-    const set = (act, words, { pressed, hidden = false, disabled = false } = {}) => {
+    const set = (act, words, { hidden = false, disabled = false } = {}) => {
       const button = card.querySelector(`[data-act=${act}]`);
       put(button, words);
       Object.assign(button, { hidden, disabled });
-      if (pressed !== undefined) button.setAttribute("aria-pressed", String(pressed));
     };
     const inside = p.admitted;
     const tile = inside && !p.group && p.role !== "viewer";
     set("admit", t("Let in"), { hidden: inside });
-    set("mute", p.send.audio.muted ? t("Unmute") : t("Mute"), { pressed: p.send.audio.muted, hidden: !inside || p.role === "viewer" });
-    set("pin", pinned ? t("Unpin") : t("Pin"), { pressed: pinned, hidden: !tile, disabled: !pinned && !p.send.video });
+    set("mute", p.send.audio.muted ? t("Unmute") : t("Mute"), { hidden: !inside || p.role === "viewer" });
+    set("pin", pinned ? t("Unpin") : t("Pin"), { hidden: !tile, disabled: !pinned && !p.send.video });
     set("floor", floor === p.id ? t("Take the floor back") : t("Give the floor"), { hidden: !tile });
     set("role", p.role === "viewer" ? t("Let speak") : t("Let only watch"), { hidden: !inside || p.role === "publisher" });
     set("rename", t("Rename…"));

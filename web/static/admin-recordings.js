@@ -59,6 +59,23 @@ export class Recordings {
     this.show();
   }
 
+  /** Says how much room there is for more; storage is the server's, or nothing where that is not told. */
+  room(storage) {
+    const line = this.#ui.storage;
+    line.hidden = !storage;
+    if (!storage) return;
+    line.classList.toggle("strained", storage.level !== "ok");
+    const size = { used: bytes(storage.bytes), most: bytes(storage.maxBytes), free: bytes(storage.free) };
+    put(line, [
+      storage.maxBytes ? t("{used} of {most} are used, and the disk has {free} free.", size) : t("{used} are used, and the disk has {free} free.", size),
+      storage.level === "low" && t("There is little room left for recordings."),
+      storage.level === "full" && t("There is no room left: nothing more is recorded."),
+    ].filter(Boolean).join(" "));
+  }
+
+  /** Whether some of them grow. */
+  get growing() { return this.#items.some((r) => !["complete", "failed"].includes(r.state)); }
+
   show() {
     const ui = this.#ui;
     ui["no-recordings"].hidden = this.#items.length > 0;

@@ -68,7 +68,7 @@ export class RoomView {
       ui[id].setAttribute("aria-pressed", String(room[ui[id].dataset.field]));
     }
     put(ui["room-pin"], room.pin ? t("Change the PIN…") : t("Set a PIN…"));
-    ui["room-record"].setAttribute("aria-pressed", String(Boolean(status.recording)));
+    ui["room-record"].classList.toggle("danger", Boolean(status.recording));
     put(ui["room-record"], status.recording ? t("Stop recording") : t("Record"));
     ui["room-mute"].disabled = !people.some((p) => p.send.audio.codec && !p.send.audio.muted);
     this.#people.show(room, people);

@@ -10,13 +10,14 @@ import { reason } from "./problems.js";
 
 const ui = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 
-// How often the state is read, how long after an event, how often a room's
-// picture, and for how long it is told that something is done; in milliseconds.
-const lookEvery = 3000, soon = 200, pictureEvery = 3000, toldFor = 8000;
+// How often the state is read, how long after an event, how often at most, how
+// often a room's picture, and for how long it is told that something is done; in
+// milliseconds.
+const lookEvery = 3000, soon = 200, atMostEvery = 1000, pictureEvery = 3000, toldFor = 8000;
 
 let only = ""; // the one room that the token is for; "" is all
 let server = null, rooms = [], people = [], bans = [], selected = "";
-let timer = 0, quiet = 0, reading = null, stale = false, following = null;
+let timer = 0, quiet = 0, lookedAt = 0, reading = null, stale = false, lost = false, following = null;
 
 const ask = new Ask(ui.ask);
 const room = new RoomView(ui, act, ask);
@@ -90,7 +91,7 @@ async function begin() {
   following = new AbortController();
   follow(only ? roomPath(only, "/events") : "/v1/events", happened, following.signal);
   recordings.load().catch(failed);
-  timer = setTimeout(look, lookEvery);
+  lookIn(lookEvery);
 }
 
 /** Begins again in a while: the server may be starting anew. */
@@ -110,11 +111,19 @@ function look() {
   stale = Boolean(reading);
   return reading ??= read().finally(() => {
     reading = null;
-    clearTimeout(timer);
-    // Not while signed out, nor for nobody to see.
-    if (!ui.admin.hidden && !document.hidden) timer = setTimeout(look, stale ? soon : lookEvery);
+    lookedAt = performance.now();
+    lookIn(stale ? soonEnough() : lookEvery);
   });
 }
+
+/** Looks after so many milliseconds; not while signed out, nor for nobody to see. */
+function lookIn(delay) {
+  clearTimeout(timer);
+  if (!ui.admin.hidden && !document.hidden) timer = setTimeout(look, delay);
+}
+
+// Where much happens it is not looked at more often for that.
+const soonEnough = () => Math.max(soon, lookedAt + atMostEvery - performance.now());
 
 async function read() {
   try {
@@ -128,15 +137,20 @@ async function read() {
         server = null;
       }),
     ]);
-    [people, bans] = rooms.some((r) => r.id === selected)
-      ? await Promise.all(["participants", "bans"].map((what) => all(roomPath(selected, `/${what}`)).catch(nothing)))
-      : [[], []];
+    const of = rooms.some((r) => r.id === selected) ? selected : "";
+    const read = of ? await Promise.all(["participants", "bans"].map((what) => all(roomPath(of, `/${what}`)).catch(nothing))) : [[], []];
+    if (of === selected || !of) [people, bans] = read;
+    else stale = true; // another room was chosen meanwhile
   } catch (error) {
     if (ui.admin.hidden && error.status !== 401) later(error);
     else failed(error);
+    lost = true;
     return false;
   }
+  if (lost) say(""); // what went wrong is over
+  lost = false;
   show();
+  if (recordings.growing) recordings.load().catch(failed);
   return true;
 }
 
@@ -150,9 +164,7 @@ function happened(event) {
   if (event.type.startsWith("recording.")) recordings.load().catch(failed);
   if (event.type === "chat") return;
   stale = true;
-  if (reading) return;
-  clearTimeout(timer);
-  if (!document.hidden) timer = setTimeout(look, soon);
+  if (!reading) lookIn(soonEnough());
 }
 
 // ---- what is shown ----
@@ -168,6 +180,7 @@ const levels = {
 
 function show() {
   showLoad();
+  recordings.room(server?.storage);
   ui["no-rooms"].hidden = rooms.length > 0;
   list(ui["room-list"], rooms, (r) => r.roomId, card, fill);
   const chosen = rooms.find((r) => r.id === selected);
@@ -227,7 +240,6 @@ async function select(id, focus = false) {
   ui["room-picture"].hidden = true;
   if (!focus) return;
   await look();
-  await reading; // one that began before the choice may have been under way
   ui["room-title"].focus();
   ui.room.scrollIntoView({ block: "start" });
 }
