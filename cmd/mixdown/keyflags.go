@@ -63,6 +63,9 @@ type serverKeyFlags struct {
 // encrypted says that there is TLS.
 func (f *serverKeyFlags) validate(http string, encrypted bool) error {
 	here := loopbackOnly("--http", http, plainAddress)
+	if _, _, err := net.SplitHostPort(http); err != nil {
+		return here
+	}
 	if !f.given() {
 		switch {
 		case f.BehindProxy:
@@ -75,8 +78,8 @@ func (f *serverKeyFlags) validate(http string, encrypted bool) error {
 	if _, err := f.load(); err != nil {
 		return err
 	}
-	if _, _, err := net.SplitHostPort(http); err != nil || here == nil || encrypted || f.BehindProxy {
-		return err
+	if here == nil || encrypted || f.BehindProxy {
+		return nil
 	}
 	return fmt.Errorf("--http %s: tokens and pictures of rooms would go there as plain text, and no phone opens a camera for such a page: "+
 		"give --tls self, auto or files, or --behind-proxy if a proxy does that", http)
