@@ -182,11 +182,14 @@ func clientAddr(r *http.Request) netip.Addr {
 
 // limitKey is what limits per address count by: IPv6 clients own a /64.
 func limitKey(r *http.Request) (string, error) {
-	addr := clientAddr(r)
+	return addressKeyOf(clientAddr(r)), nil
+}
+
+func addressKeyOf(addr netip.Addr) string {
 	if addr.Is6() {
 		if p, err := addr.Prefix(64); err == nil {
-			return p.String(), nil
+			return p.String()
 		}
 	}
-	return addr.String(), nil
+	return addr.String()
 }

@@ -45,7 +45,7 @@ func (s *Server) say(ctx context.Context, x *session, m ChatMessage) error {
 	if !x.chats.Allow() {
 		return tooManyChats.problem("slow down")
 	}
-	return x.Say(ctx, text, mixer.ParticipantID(m.To))
+	return x.now().Say(ctx, text, mixer.ParticipantID(m.To))
 }
 
 func (s *Server) chatRoutes() {

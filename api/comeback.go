@@ -71,11 +71,11 @@ func (s *sessions) takeOver(old, x *session) error {
 // and is given back when this fails. When it returns a session, nothing comes from
 // the old connection any more.
 func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, who Identity, req mixer.JoinRequest, offer, address string) (*session, transport.Answer, error) {
-	p, in := old.Participant, old.Room()
+	p, in := old.now(), old.Room()
 	info := p.Info()
 	var fault error
 	switch {
-	case room != old.room:
+	case room != old.room && room != in.Info().ID:
 		fault = invalid("", Fault{Parameter: "replaces", Detail: "want a session of this room"})
 	case req.Role != info.Role:
 		fault = invalid("", Fault{Parameter: "replaces", Detail: "want a session of a " + req.Role.String() + ": it is that of a " + info.Role.String()})
@@ -88,12 +88,22 @@ func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, 
 	}
 	x := s.sessions.make(p, old.room, address, who)
 	x.silent.Store(true)
+	x.trace = traceOf(ctx)
+	negotiated := x.trace.step("negotiate")
 	peer, answer, err := s.accept(ctx, transport.Offer{
 		SDP: offer, Role: roles[req.Role], Epoch: in.Epoch(), CNAME: in.Info().Life, Handler: x,
 	})
+	negotiated(err)
 	if err != nil {
+		x.trace.end(err)
 		s.sessions.end(x, nil)
 		return nil, transport.Answer{}, err
+	}
+	s.sessions.handing.Lock()
+	defer s.sessions.handing.Unlock()
+	if old.now() != p {
+		_ = peer.Close() // ends x, which nobody has heard of
+		return nil, transport.Answer{}, byKind[mixer.Unavailable].problem("it is being moved to another room")
 	}
 	if err := s.sessions.takeOver(old, x); err != nil {
 		_ = peer.Close() // ends x, which nobody has heard of
@@ -101,6 +111,7 @@ func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, 
 	}
 	x.connection = peer
 	sends, takes := agreed(req, who.Mute, answer)
+	x.trace.joined(p.ID(), sends, takes)
 	was, err := in.Replace(ctx, p.ID(), mixer.Comeback{
 		Role: req.Role, Name: req.Name, Limits: req.Limits, Codec: req.Codec, Endpoint: peer, Sends: sends, Takes: takes,
 	})

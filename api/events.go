@@ -41,7 +41,7 @@ const (
 // ParticipantLeft is the data of participant.left.
 type ParticipantLeft struct {
 	Participant
-	Reason   string  `json:"reason" enum:"left,kicked,room-closed,drained,never-connected,vanished,misbehaved" doc:"left: by itself"`
+	Reason   string  `json:"reason" enum:"left,kicked,moved,room-closed,drained,never-connected,vanished,misbehaved" doc:"left: by itself"`
 	Duration float64 `json:"duration" doc:"Seconds that it stayed"`
 }
 
@@ -165,6 +165,8 @@ func (s *Server) leftBecause(err error) string {
 		return "left"
 	case errors.Is(err, errKicked):
 		return kicked.code
+	case errors.Is(err, mixer.ErrMoved):
+		return "moved"
 	case errors.Is(err, transport.ErrClosed), errors.Is(err, mixer.ErrRoomEnded) && s.draining.Load():
 		return drained.code
 	case errors.Is(err, mixer.ErrRoomEnded):
@@ -218,8 +220,12 @@ type feed struct {
 	small bool
 	// fresh says that it begins with a snapshot of this very moment.
 	fresh bool
-	// ended ends the stream; nil never does.
-	ended <-chan struct{}
+	// held says that it is somebody's in the waiting room.
+	held bool
+	// ended ends the stream; nil never does. After moved and admitted it goes on
+	// with what again returns.
+	ended, moved, admitted <-chan struct{}
+	again                  func() feed
 	// resume goes on after an event; begin starts with a snapshot.
 	resume func(after uint64) (*mixer.Subscription, []*mixer.Event, bool)
 	begin  func() (s *mixer.Subscription, id, seq uint64, data any, err error)
@@ -287,7 +293,7 @@ func (s *Server) eventRoutes() {
 					Description: "Server-sent events without end; each data field is one Event. A comment comes each 15 seconds",
 					Content:     map[string]*huma.MediaType{eventsType: {Schema: s.schemaOf(Event{})}},
 				},
-				"101": {Description: "A WebSocket, for requests that ask for one: each text message is one Event. On a session's own the client may send a Message, of at most 16 KiB; what cannot be done is answered by an Event of type error with a Problem. A ping comes each 15 seconds"},
+				"101": {Description: "A WebSocket, for requests that ask for one: each text message is one Event. On a session's own the client may send a Message, of at most 16 KiB, and on a room's an offer; what cannot be done is answered by an Event of type error with a Problem. A ping comes each 15 seconds"},
 			},
 		}, need, func(w http.ResponseWriter, r *http.Request) error {
 			f, x, err := of(r)
@@ -316,9 +322,7 @@ func (s *Server) eventRoutes() {
 			if err != nil {
 				return feed{}, nil, err
 			}
-			f := feedOf(x.Room())
-			f.ended, f.participant = x.done, x.Participant
-			return f, x, nil
+			return x.feed(), x, nil
 		}, pathParam("secret", "From the Location of a join"))
 }
 
@@ -415,7 +419,9 @@ func (s *Server) opening(ctx context.Context, f feed, after uint64, known bool) 
 		}
 		b = append(b, frame...)
 	}
-	s.streams.save(f.key(), snapshotFrame{at, b, now}, now)
+	if !f.held {
+		s.streams.save(f.key(), snapshotFrame{at, b, now}, now)
+	}
 	return sub, at, b, nil
 }
 
@@ -428,19 +434,24 @@ func (s *Server) closeOn(ctx context.Context, sub *mixer.Subscription, err error
 	return s.told(ctx, err)
 }
 
-// frames appends those of events, and says where they lead. Of pictures that
-// somebody else watches a participant's own stream does not tell.
+// frames appends those of events that the feed tells of, and says where they lead.
 func (s *Server) frames(of *feed, at position, b []byte, events []*mixer.Event) (position, []byte, error) {
 	for _, e := range events {
-		if of.participant != nil && e.Type == mixer.EventLayoutChanged {
-			at = position{e.ID, e.Seq}
+		at = position{e.ID, e.Seq}
+		if of.held {
+			at.id = 0
+		}
+		if !of.tells(e) {
 			continue
 		}
 		f, err := s.frameOf(e)
+		if of.held && err == nil {
+			f, err = s.frame(0, e.Type.String(), e.Time, string(e.Room), e.Seq, s.dataOf(e))
+		}
 		if err != nil {
 			return at, b, err
 		}
-		b, at = append(b, f...), position{e.ID, e.Seq}
+		b = append(b, f...)
 	}
 	return at, b, nil
 }

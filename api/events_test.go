@@ -649,7 +649,7 @@ func TestEventGolden(t *testing.T) {
 		Life: "R_8fK2", Created: at, Seq: 3, Participants: 2, Recording: "rec_5", Cores: 0.25,
 	}
 	person := mixer.ParticipantInfo{
-		ID: "p_7Q", Identity: "u1", Name: "Ann", Kind: "webrtc", State: mixer.StateActive, Joined: at, CSRC: 99,
+		ID: "p_7Q", Room: "standup", Identity: "u1", Name: "Ann", Kind: "webrtc", State: mixer.StateActive, Joined: at, CSRC: 99,
 		Sends: mixer.Media{Audio: true, Camera: true}, Takes: mixer.Media{Audio: true, Camera: true},
 		Tier: video.Tier{Width: 640, Height: 360, FPS: 30}, RTT: 20 * time.Millisecond,
 	}
@@ -664,6 +664,8 @@ func TestEventGolden(t *testing.T) {
 		mixer.EventLayoutChanged:    mixer.LayoutChange{Group: "team", LayoutInfo: canvas},
 		mixer.EventSpeakerChanged:   mixer.SpeakerChange{Participant: "p_7Q"},
 		mixer.EventOverload:         mixer.OverloadChange{Level: mixer.LevelBaseLayer, Reason: mixer.StrainSound},
+		mixer.EventStorage: mixer.StorageChange{Storage: record.Storage{Level: record.StorageLow,
+			Free: 1_500_000_000, Reserve: 1 << 30, Bytes: 40 << 30, MaxBytes: 50 << 30, Count: 12}},
 		mixer.EventChat:             mixer.Chat{From: "p_7Q", Name: "Ann", Text: "안녕 <b>\"", To: "p_8R"},
 		mixer.EventRecordingStarted: rec, mixer.EventRecordingPaused: rec, mixer.EventRecordingResumed: rec,
 		mixer.EventRecordingStopped: rec, mixer.EventRecordingFailed: rec,

@@ -155,9 +155,8 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, f feed) error {
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
 	streamHeader(w)
-	s.tellClient(&listener{
+	s.tellOn(r.Context(), &listener{
 		out:  &writer{w: w, rc: http.NewResponseController(w), within: s.streams.write, stalled: &s.streams.stalled},
 		gone: r.Context().Done(), request: scopeOf(r.Context()).id,
 	}, &f, sub, at, append([]byte(retryStream), first...))
@@ -199,6 +198,7 @@ type ending uint8
 const (
 	ended    ending = iota // there will be nothing more to tell
 	departed               // the client has gone, or takes nothing
+	away                   // it is to be told of something else
 	behind                 // its queue was full; a new subscription is in order
 )
 
@@ -241,12 +241,18 @@ func (s *Server) tellClient(c *listener, f *feed, sub *mixer.Subscription, at po
 				batch = append(batch, last...)
 			}
 			more = false
+		case <-f.moved:
+			return away
+		case <-f.admitted:
+			return away
 		case <-f.ended:
 			batch, at, _, err = s.batch(f, nil, true, sub, at)
 			more = false
 		}
 		switch {
 		case err != nil:
+		case !more && f.elsewhere(): // the room that was left may end at once
+			return away
 		case len(batch) > 0 && !c.out.put(batch):
 			return departed
 		case !more && errors.Is(sub.Err(), mixer.ErrSlow):

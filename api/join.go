@@ -50,7 +50,13 @@ func acceptWith(e *transport.Engine) joiner {
 // join answers an offer: POST on a room's participants (RoleParticipant), /whip
 // (RFC 9725 section 4.2) and /whep.
 func (s *Server) join(role mixer.Role) rawHandler {
-	return func(w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) (err error) {
+		traced, trace := s.traceJoin(r, mixer.RoomID(chi.URLParam(r, "room")), role)
+		defer func() {
+			if err != nil {
+				trace.end(err)
+			}
+		}()
 		if s.draining.Load() {
 			return draining.problem("try again, on another server")
 		}
@@ -58,29 +64,31 @@ func (s *Server) join(role mixer.Role) rawHandler {
 		if err != nil {
 			return err
 		}
-		offer, err := readSDP(w, r)
-		if err != nil {
-			return err
-		}
 		who := scopeOf(r.Context()).identity
 		role := who.narrow(role, &req)
-		// Before a room is made for it.
-		wishes, err := s.check(offer, roles[role])
+		looked := trace.step("offer")
+		offer, wishes, err := s.readOffer(w, r, role) // before a room is made for it
+		looked(err)
 		if err != nil {
 			return err
 		}
 		req.Codec, req.Limits.MaxBlocks, req.Limits.MaxBlockRate = wishes.Codec, wishes.MaxBlocks, wishes.MaxBlockRate
 		address, _ := limitKey(r)
+		req.PIN, req.Moderator, req.Audience, req.Hidden = pinOf(r), who.Moderator, who.Audience, who.Hidden
+		if err := s.mayEnter(mixer.RoomID(chi.URLParam(r, "room")), &who, address); err != nil {
+			return err
+		}
 		if err := s.sessions.reserve(address); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), joinTimeout)
+		ctx, cancel := context.WithTimeout(traced, joinTimeout)
 		defer cancel()
 		x, answer, err := s.connect(ctx, mixer.RoomID(chi.URLParam(r, "room")), who, req, offer, address, r.URL.Query().Get("replaces"))
 		if err != nil {
 			return err
 		}
 		x.setTag(answer.UFrag)
+		trace.answered()
 		secret := s.sessions.publish(x)
 		h := w.Header()
 		h.Set("Content-Type", sdpType)
@@ -88,12 +96,22 @@ func (s *Server) join(role mixer.Role) rawHandler {
 		h.Set("Location", "/v1/sessions/"+secret)
 		h.Set("ETag", x.tag())
 		h.Set("Accept-Patch", transport.FragmentType)
-		h.Set("Link", fmt.Sprintf(`</v1/rooms/%s/participants/%s>; rel="describedby"`, x.room, x.ID()))
+		h.Set("Link", fmt.Sprintf(`</v1/rooms/%s/participants/%s>; rel="describedby"`, x.Room().Info().ID, x.ID()))
 		s.linkICEServers(h, r, string(x.ID()))
 		w.WriteHeader(http.StatusCreated)
 		_, _ = io.WriteString(w, answer.SDP) // a client that has gone will not connect either
 		return nil
 	}
+}
+
+// readOffer reads the body, and looks at what it asks for.
+func (s *Server) readOffer(w http.ResponseWriter, r *http.Request, role mixer.Role) (string, transport.Wishes, error) {
+	offer, err := readSDP(w, r)
+	if err != nil {
+		return "", transport.Wishes{}, err
+	}
+	wishes, err := s.check(offer, roles[role])
+	return offer, wishes, err
 }
 
 // connect puts a participant into the room and connects it, or connects the one
@@ -110,13 +128,23 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, who Identity, req
 			return s.comeBack(ctx, old, id, who, req, offer, address)
 		}
 	}
-	room, p, err := s.enter(ctx, id, who.MayCreate, req)
+	trace := traceOf(ctx)
+	admitted := trace.step("admit")
+	var room *mixer.Room
+	var p *mixer.Participant
+	err := s.pins.try(pinKey{address, id}, req.PIN, func() (err error) {
+		room, p, err = s.enter(ctx, id, who.MayCreate, req)
+		return err
+	})
+	admitted(err)
 	if err != nil {
 		s.sessions.cancel(address)
 		return nil, transport.Answer{}, parameterFault(err)
 	}
 	info := room.Info()
 	x := s.sessions.add(p, info.ID, address, who)
+	x.trace = trace
+	negotiated := trace.step("negotiate")
 	peer, answer, err := s.accept(ctx, transport.Offer{
 		SDP:     offer,
 		Role:    roles[req.Role],
@@ -124,13 +152,16 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, who Identity, req
 		CNAME:   info.Life,
 		Handler: x,
 	})
+	negotiated(err)
 	if err != nil {
+		trace.end(err)
 		s.sessions.end(x, nil)
 		p.Leave(err)
 		return nil, transport.Answer{}, err
 	}
 	x.connection = peer
 	sends, takes := agreed(req, who.Mute, answer)
+	trace.joined(p.ID(), sends, takes)
 	p.LimitSound(answer.MaxAudioBps, answer.AudioFEC)
 	p.Attach(peer, sends, takes)
 	return x, answer, nil

@@ -284,7 +284,7 @@ func TestGoneIsBounded(t *testing.T) {
 	must(t, err)
 	var secrets []string
 	for range maxGone + 10 {
-		x := &session{Participant: p, registry: f.sessions, done: make(chan struct{})}
+		x := &session{at: place{participant: p}, registry: f.sessions, done: make(chan struct{})}
 		secrets = append(secrets, f.sessions.publish(x))
 		f.sessions.end(x, transport.ErrVanished)
 	}
@@ -392,11 +392,11 @@ func TestParticipants(t *testing.T) {
 	for body, pointer := range map[string]string{
 		`{"send":{"audio":{"gain":99}}}`:              "#/send/audio/gain",
 		`{"send":{"audio":{"pan":1}}}`:                "#/send/audio/pan",
-		`{"role":"viewer"}`:                           "#/role",
+		`{"role":"publisher"}`:                        "#/role",
 		`{"csrc":7}`:                                  "#/csrc",
 		`{"group":"a/b"}`:                             "#/group",
 		`{"alsoTo":["", "nobody"]}`:                   "#/alsoTo/1",
-		`{"room":"other"}`:                            "#/room",
+		`{"room":"other","name":"x"}`:                 "#/room",
 		`{"name":"` + strings.Repeat("é", 200) + `"}`: "#/name",
 	} {
 		got := f.do("PATCH", path, body).problem(t, 422, "invalid")

@@ -166,6 +166,9 @@ func (s *Server) watch(form liveForm) rawHandler {
 		if err != nil {
 			return err
 		}
+		if err := s.mayWatch(r, room); err != nil {
+			return err
+		}
 		address, _ := limitKey(r)
 		leave, err := s.enterLive(address, room.Info().Life)
 		if err != nil {
@@ -318,6 +321,9 @@ func (s *Server) snapshot(w http.ResponseWriter, r *http.Request) error {
 	}
 	room, err := s.room(chi.URLParam(r, "room"))
 	if err != nil {
+		return err
+	}
+	if err := s.mayWatch(r, room); err != nil {
 		return err
 	}
 	file, err := room.Snapshot(r.Context(), mixer.GroupID(query.Get("group")), width)

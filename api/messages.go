@@ -142,8 +142,8 @@ type messageChannel interface {
 func (s *Server) serveChannel(x *session, c messageChannel) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	f := feedOf(x.Room())
-	f.ended, f.participant, f.small = x.done, x.Participant, true
+	f := x.feed()
+	f.small = true
 	h := hearing{s: s, x: x, f: &f}
 	out := &channelOutlet{c: c}
 	for {
@@ -151,11 +151,10 @@ func (s *Server) serveChannel(x *session, c messageChannel) {
 		if err != nil {
 			return // the room has ended, and soon the session
 		}
-		why := s.tellClient(&listener{
+		why := s.tellOn(ctx, &listener{
 			out: out, gone: c.Done(), said: c.Received(),
 			hear: func(m []byte, at position) ([]byte, bool, error) { return h.hear(ctx, m, at) },
 		}, &f, sub, at, first)
-		sub.Close()
 		if why != behind {
 			return
 		}

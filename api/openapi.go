@@ -52,7 +52,7 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 		}
 		s.raw(huma.Operation{
 			OperationID: j.id, Method: http.MethodPost, Path: j.path, Summary: j.summary,
-			Parameters: []*huma.Param{room,
+			Parameters: moderated([]*huma.Param{room,
 				queryParam("name", "Shown under the tile; a token's name wins", &huma.Schema{Type: huma.TypeString}),
 				queryParam("maxWidth", "Bounds the picture that is sent to the client", integer),
 				queryParam("maxHeight", "Bounds the picture that is sent to the client", integer),
@@ -62,7 +62,7 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 					&huma.Schema{Type: huma.TypeBoolean}),
 				queryParam("video", "false: send no picture", &huma.Schema{Type: huma.TypeBoolean}),
 				queryParam("replaces", "The secret of the client's last session, which ends: the client is the same participant as before, with its tile and all that was set", &huma.Schema{Type: huma.TypeString}),
-			},
+			}),
 			RequestBody: &huma.RequestBody{Required: true, Description: "An SDP offer, at most 64 KiB, with or without candidates", Content: sdp},
 			Responses: map[string]*huma.Response{"201": {
 				Description: "The SDP answer, with all candidates", Content: sdp,

@@ -20,8 +20,11 @@ type Participant struct {
 	Name     string    `json:"name" required:"false" maxLength:"256" doc:"Shown under the tile"`
 	Avatar   string    `json:"avatar" required:"false" maxLength:"255" doc:"A PNG or JPEG file of the media directory, shown instead of initials while there is no camera"`
 	Kind     string    `json:"kind" readOnly:"true" doc:"How it is connected: webrtc"`
-	Role     string    `json:"role" readOnly:"true" enum:"participant,publisher,viewer"`
-	State    string    `json:"state" readOnly:"true" enum:"waiting,active,reconnecting,left"`
+	Room     string    `json:"room" required:"false" maxLength:"64" doc:"The room's id. Another one, sent by itself, moves the participant there by the connection that it has; that takes the right to moderate both rooms"`
+	Role     string    `json:"role" required:"false" enum:"participant,publisher,viewer" doc:"viewer has no tile and is not heard. Who joined as a participant can be made a viewer and a participant again"`
+	State    string    `json:"state" required:"false" enum:"waiting,active,reconnecting,left" doc:"Who is waiting and not admitted is let in by setting it to active; nothing else can be set"`
+	Admitted bool      `json:"admitted" readOnly:"true" doc:"False: in the waiting room"`
+	Hidden   bool      `json:"hidden,omitempty" readOnly:"true" doc:"By its token: it only hears and sees, and is in no list and no event"`
 	JoinedAt time.Time `json:"joinedAt" readOnly:"true"`
 	CSRC     uint32    `json:"csrc" readOnly:"true" doc:"Names the participant in mixed RTP streams; unique in the room"`
 	Group    string    `json:"group" required:"false" maxLength:"64" doc:"A group hears and sees itself alone. It begins with its first member and ends with its last; empty is the room's main program"`
@@ -91,12 +94,12 @@ type LipSync struct {
 }
 
 // lastingParticipant are the fields that a client can send back but not change.
-var lastingParticipant = []string{"id", "identity", "kind", "role", "joinedAt", "csrc"}
+var lastingParticipant = []string{"id", "identity", "kind", "joinedAt", "csrc"}
 
 func participantOf(info mixer.ParticipantInfo) Participant {
 	p := Participant{
 		ID: string(info.ID), Identity: info.Identity, Name: info.Name, Avatar: info.Avatar, Kind: info.Kind,
-		Role: info.Role.String(), State: info.State.String(),
+		Room: string(info.Room), Role: info.Role.String(), State: info.State.String(), Admitted: !info.Held, Hidden: info.Hidden,
 		JoinedAt: info.Joined.UTC().Truncate(time.Millisecond), CSRC: info.CSRC,
 		Group: string(info.Group), AlsoTo: make([]string, 0, len(info.AlsoTo)),
 		Send: Send{Audio: SendAudio{
@@ -115,6 +118,9 @@ func participantOf(info mixer.ParticipantInfo) Participant {
 		p.Status.LipSync = &LipSync{
 			Delay: math.Round(s.Delay.Seconds()*1e4) / 10, Skew: math.Round(s.Skew.Seconds()*1e4) / 10, Reported: s.Reported,
 		}
+	}
+	if info.Audience {
+		p.Role = mixer.RoleViewer.String()
 	}
 	for _, g := range info.AlsoTo {
 		p.AlsoTo = append(p.AlsoTo, string(g))
@@ -145,10 +151,10 @@ func participantOf(info mixer.ParticipantInfo) Participant {
 
 func (p Participant) tag() string {
 	wanted := struct {
-		ID, Name, Group string
-		AlsoTo          []string
-		Audio           SendAudio
-	}{p.ID, p.Name, p.Group, p.AlsoTo, p.Send.Audio}
+		ID, Name, Group, Room, Role string
+		AlsoTo                      []string
+		Audio                       SendAudio
+	}{p.ID, p.Name, p.Group, p.Room, p.Role, p.AlsoTo, p.Send.Audio}
 	return entityTag(wanted, p)
 }
 
@@ -167,20 +173,28 @@ func (s *Server) participantRoutes() {
 	const path = "/v1/rooms/{room}/participants/{id}"
 	register(s, operation{id: "list-participants", method: http.MethodGet, path: "/v1/rooms/{room}/participants", summary: "List the participants of a room", need: inRoom(ReadRoom), experimental: true}, s.listParticipants)
 	register(s, operation{id: "get-participant", method: http.MethodGet, path: path, summary: "Look at a participant", need: inRoom(ReadRoom), experimental: true}, s.getParticipant)
-	register(s, operation{id: "patch-participant", method: http.MethodPatch, path: path, summary: "Rename or mute a participant, set its gain, or move it to a group", need: inRoom(AdminRoom), body: Participant{}, experimental: true}, s.patchParticipant)
+	register(s, operation{id: "patch-participant", method: http.MethodPatch, path: path, summary: "Rename or mute a participant, set its gain, let it in, make it a viewer, or move it to a group or to another room", need: inRoom(AdminRoom), body: Participant{}, experimental: true}, s.patchParticipant)
 	register(s, operation{id: "delete-participant", method: http.MethodDelete, path: path, summary: "Remove a participant from the room", need: inRoom(AdminRoom), experimental: true}, s.deleteParticipant)
 }
 
-func (s *Server) listParticipants(_ context.Context, in *struct {
+func (s *Server) listParticipants(ctx context.Context, in *struct {
 	RoomPath
 	ListQuery
 	ReadIf
+	Hidden bool `query:"hidden" doc:"true: those who are hidden, for moderators"`
 }) (*listOutput[Participant], error) {
 	room, err := s.room(in.Room)
 	if err != nil {
 		return nil, err
 	}
-	all := slices.SortedFunc(slices.Values(room.Participants()), func(a, b mixer.ParticipantInfo) int { return cmp.Compare(a.ID, b.ID) })
+	infos := room.Participants()
+	if in.Hidden {
+		if err := scopeOf(ctx).may(Grant{Action: AdminRoom, Room: mixer.RoomID(in.Room)}); err != nil {
+			return nil, err
+		}
+		infos = room.Hidden()
+	}
+	all := slices.SortedFunc(slices.Values(infos), func(a, b mixer.ParticipantInfo) int { return cmp.Compare(a.ID, b.ID) })
 	list, err := page(all, in.ListQuery, func(i mixer.ParticipantInfo) string { return string(i.ID) }, participantOf)
 	return answer(list, err, in.ReadIf)
 }
@@ -231,6 +245,13 @@ func (s *Server) patchParticipant(ctx context.Context, in *struct {
 	if err := s.patch(ctx, &want, current, lastingParticipant...); err != nil {
 		return nil, s.told(ctx, err)
 	}
+	if info, moved, err := s.patchedRoom(ctx, room, now, want); moved {
+		if err != nil {
+			return nil, s.told(ctx, err)
+		}
+		body := participantOf(info)
+		return &participantOutput{tagged(body.tag()), body}, nil
+	}
 	name, fault := cleanName(want.Name)
 	if fault != "" {
 		return nil, invalid("", Fault{Pointer: "#/name", Detail: fault})
@@ -240,6 +261,9 @@ func (s *Server) patchParticipant(ctx context.Context, in *struct {
 	patch := mixer.ParticipantPatch{
 		Name: &name, Muted: &sound.Muted, GainDB: &sound.Gain,
 		NoLevelling: &noLevelling, NoEchoGuard: &noEchoGuard, Suppress: &sound.NoiseSuppression,
+	}
+	if err := statePatch(now, want, &patch); err != nil {
+		return nil, err
 	}
 	if want.Avatar != now.Avatar {
 		patch.Avatar = &want.Avatar
@@ -278,13 +302,9 @@ func (s *Server) deleteParticipant(ctx context.Context, in *struct {
 	if err := in.check(now.tag()); err != nil {
 		return nil, err
 	}
-	id := mixer.ParticipantID(in.ID)
-	x := s.sessions.mark(id, kicked) // before, since its connection may close at once
-	if err := room.Remove(ctx, id, errKicked); err != nil {
-		return nil, s.told(ctx, err)
+	// Before, so that it does not come back by the same token.
+	if err := s.endTokens(ctx, mixer.RoomID(in.Room), now.Identity); err != nil {
+		return nil, err
 	}
-	if x != nil {
-		s.sessions.end(x, nil)
-	}
-	return nil, nil
+	return nil, s.removeParticipant(ctx, room, mixer.ParticipantID(in.ID), errKicked)
 }

@@ -90,6 +90,11 @@ var (
 	badFragment     = kind{code: "bad-fragment", status: 400, title: "The ICE fragment cannot be understood"}
 	noUsableCodec   = kind{code: "no-usable-codec", status: 422, title: "The offer has no codec in common with the server"}
 	locked          = kind{code: "locked", status: 403, title: "The room is locked"}
+	wrongPIN        = kind{code: "pin", status: 403, title: "The room wants its PIN (header Room-Pin)"}
+	banned          = kind{code: "banned", status: 403, title: "Whoever asks is banned from the room"}
+	held            = kind{code: "waiting-room", status: 403, title: "Who enters the room is let in by a moderator first"}
+	noBan           = kind{code: "no-such-ban", status: 404, title: "There is no such ban"}
+	tooManyPins     = kind{code: "too-many-pins", status: 429, title: "Too many wrong PINs of one address", retryAfter: 60}
 	foreignPage     = kind{code: "foreign-page", status: 403, title: "A server without keys serves its own pages on this machine only"}
 	full            = kind{code: "full", status: 409, title: "The room is full"}
 	roomEmpty       = kind{code: "room-empty", status: 409, title: "There is nobody in the room", retryAfter: 5}
@@ -150,6 +155,8 @@ var byReason = []struct {
 	kind kind
 }{
 	{mixer.ErrRoomLocked, locked},
+	{mixer.ErrPIN, wrongPIN},
+	{mixer.ErrHeld, held},
 	{mixer.ErrRoomFull, full},
 	{mixer.ErrRoomExists, roomExists},
 	{mixer.ErrNobody, roomEmpty},
@@ -174,7 +181,7 @@ var byReason = []struct {
 
 // kinds lists every code once, for the documentation.
 func kinds() []kind {
-	all := []kind{badJSON, badRequest, badSDP, badFragment, noUsableCodec, locked, foreignPage, full, roomEmpty, roomExists,
+	all := []kind{badJSON, badRequest, badSDP, badFragment, noUsableCodec, locked, wrongPIN, banned, held, noBan, tooManyPins, foreignPage, full, roomEmpty, roomExists,
 		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noKeys, noSession, noRoute, noMethod,
 		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, tooManyChats, notListening, draining, overloaded, kicked, roomClosed, drained, vanished, replaced, conditionMissing, tooManyRestarts, storageFull, notKept}
 	for _, k := range byKind {

@@ -27,6 +27,10 @@ type Room struct {
 	Locked          bool       `json:"locked" required:"false" default:"false" doc:"Refuse new participants"`
 	Levelling       bool       `json:"levelling" required:"false" default:"true" doc:"Bring everybody slowly to one loudness; sets all participants, each of whom can be set as well"`
 	EchoGuard       bool       `json:"echoGuard" required:"false" default:"true" doc:"Do not let those be heard who send back what they hear; sets all participants, each of whom can be set as well"`
+	MutedOnJoin     bool       `json:"mutedOnJoin" required:"false" default:"false" doc:"Mute those who join, but for moderators"`
+	WaitingRoom     bool       `json:"waitingRoom" required:"false" default:"false" doc:"Those who join wait, without hearing or seeing anything, until a moderator sets their state to active. Moderators do not. Set to false, all who wait are let in"`
+	PIN             string     `json:"pin" required:"false" maxLength:"16" pattern:"^([0-9]{4,16}|\\*{4})?$" patternDescription:"4 to 16 digits, or empty" doc:"What those must know who join, but for moderators; they send it as the header Room-Pin. Empty: none. It is shown as ****, which changes nothing when it is sent back"`
+	Floor           string     `json:"floor" required:"false" maxLength:"64" doc:"The participant who has the floor: shown as the main program's speaker, whoever speaks. Empty: whoever speaks. It ends when the participant leaves the main program"`
 	Metadata        string     `json:"metadata" required:"false" maxLength:"16384" doc:"The owner's own; not looked at"`
 	Preset          string     `json:"preset,omitempty" required:"false" maxLength:"64" writeOnly:"true" doc:"Of a room that is made, or set as a whole: a preset of the server's, whose values count where there are none here. Without, it is the preset default, if there is one"`
 	// Pointers, since what only the server sets may be missing in a request.
@@ -43,6 +47,8 @@ type Canvas struct {
 // RoomStatus is what moves by itself.
 type RoomStatus struct {
 	Participants int     `json:"participants"`
+	Waiting      int     `json:"waiting,omitempty" doc:"How many of them are in the waiting room"`
+	Hidden       int     `json:"hidden,omitempty" doc:"How many hear and see besides, but are hidden: they are not among the participants"`
 	Viewers      int     `json:"viewers,omitempty" doc:"Who watches or listens by plain HTTP; they are not among the participants"`
 	Speaker      string  `json:"speaker,omitempty" doc:"The participant who has the floor in the main program: who speaks, or spoke last"`
 	Recording    string  `json:"recording,omitempty" doc:"The id of the recording in progress"`
@@ -69,7 +75,8 @@ func roomOf(info mixer.RoomInfo) Room {
 		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers, Layout: layoutSpecOf(info.Layout),
 		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(), Persistent: info.Persistent,
 		Locked: info.Locked, Metadata: info.Metadata, Levelling: !info.NoLevelling, EchoGuard: !info.NoEchoGuard,
-		Status: &RoomStatus{Speaker: string(info.Speaker), Participants: info.Participants, Viewers: info.Viewers, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
+		MutedOnJoin: info.MutedOnJoin, WaitingRoom: info.WaitingRoom, PIN: info.PIN.String(), Floor: string(info.Floor),
+		Status: &RoomStatus{Speaker: string(info.Speaker), Participants: info.Participants - info.Hidden, Waiting: info.Held, Hidden: info.Hidden, Viewers: info.Viewers, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
 	}
 }
 
@@ -86,6 +93,10 @@ func (r Room) config(id string) (mixer.RoomConfig, error) {
 		ID: mixer.RoomID(id), Name: r.Name, Layout: r.Layout.spec(),
 		MaxParticipants: r.MaxParticipants, EmptyTimeout: seconds(r.EmptyTimeout), Persistent: r.Persistent,
 		Locked: r.Locked, Metadata: r.Metadata, NoLevelling: !r.Levelling, NoEchoGuard: !r.EchoGuard,
+		MutedOnJoin: r.MutedOnJoin, WaitingRoom: r.WaitingRoom, PIN: mixer.PIN(r.PIN),
+	}
+	if r.Floor != "" {
+		return rc, invalid("", Fault{Pointer: "#/floor", Detail: "nobody is in the room yet"})
 	}
 	if r.Canvas != (Canvas{}) {
 		c := Canvas{1280, 720, 30}
@@ -102,13 +113,23 @@ func (r Room) config(id string) (mixer.RoomConfig, error) {
 	return rc, nil
 }
 
-// patch sets everything of a room that can be changed.
-func (r Room) patch() mixer.RoomPatch {
+// patch sets everything of a room that can be changed, which is as now says.
+func (r Room) patch(now Room) mixer.RoomPatch {
 	timeout, noLevelling, noEchoGuard := seconds(r.EmptyTimeout), !r.Levelling, !r.EchoGuard
-	return mixer.RoomPatch{
+	patch := mixer.RoomPatch{
 		Name: &r.Name, MaxParticipants: &r.MaxParticipants, EmptyTimeout: &timeout, Persistent: &r.Persistent,
 		Locked: &r.Locked, Metadata: &r.Metadata, NoLevelling: &noLevelling, NoEchoGuard: &noEchoGuard,
+		MutedOnJoin: &r.MutedOnJoin, WaitingRoom: &r.WaitingRoom,
 	}
+	if r.PIN != now.PIN || now.PIN == "" {
+		pin := mixer.PIN(r.PIN)
+		patch.PIN = &pin
+	}
+	if r.Floor != now.Floor { // who has it may be leaving
+		floor := mixer.ParticipantID(r.Floor)
+		patch.Floor = &floor
+	}
+	return patch
 }
 
 func either(v, other int) int {
@@ -289,7 +310,7 @@ func (s *Server) changeRoom(ctx context.Context, room *mixer.Room, when WriteIf,
 	if err != nil {
 		return nil, err
 	}
-	info, err := room.Update(ctx, want.patch())
+	info, err := room.Update(ctx, want.patch(now))
 	if err != nil {
 		return nil, s.told(ctx, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/cors"
 	"github.com/go-chi/httprate"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"mixdown/mixer"
 	"mixdown/transport"
@@ -70,18 +71,22 @@ type Config struct {
 	// and MaxLivePerRoom how many of them one room; negative is no limit. Default
 	// to 512 and 64. They count as streams of their addresses as well.
 	MaxLive, MaxLivePerRoom int
+	// Revoke ends the tokens that an identity has for a room, when it is removed
+	// or banned from it. It may block on the disk; nil, without keys, does nothing.
+	Revoke func(room mixer.RoomID, identity string) error
+	// Bans keeps who is banned over a restart; nil forgets them.
+	Bans BanStore
 	// KeptRooms keeps persistent rooms over a restart; nil keeps none.
 	KeptRooms KeptRooms
 	// Presets are rooms that others can be made after, by name: JSON as it is sent
 	// to make one. "default" is what rooms are made after that name none.
 	Presets map[string]json.RawMessage
-	// Revoke ends the tokens that an identity has for a room, when it is removed
-	// or banned from it. It may block on the disk; nil, without keys, does nothing.
-	Revoke func(room mixer.RoomID, identity string) error
 	// Pages serves what is not the API's, for GET and HEAD; nil is nothing.
 	Pages http.Handler
 	// Metrics registers the counters; nil counts nothing.
 	Metrics prometheus.Registerer
+	// Tracer traces joins; nil traces nothing.
+	Tracer trace.Tracer
 	// Version is told in the OpenAPI document. Defaults to "dev".
 	Version string
 }
@@ -163,12 +168,16 @@ type Server struct {
 	streams     *streams
 	live        *liveStreams
 	metrics     *metrics
+	tracer      trace.Tracer // nil: none
 	pages       http.Handler
 	origins     []string // of pages that may use the API besides our own
 	draining    atomic.Bool
 	// limitLayouts refuses who changes one layout too often.
 	limitLayouts func(http.Handler) http.Handler
 	ice          func(host, name string) []ICEServer // nil: none
+	revoke       func(room mixer.RoomID, identity string) error
+	bans         *bans
+	pins         *pinTries
 
 	version string
 	started time.Time
@@ -188,12 +197,16 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		log: cfg.Log, rooms: cfg.Rooms, check: cfg.Engine.CheckOffer, accept: acceptWith(cfg.Engine), recordings: cfg.Recordings,
-		authorizer: cfg.Authorizer, behindProxy: cfg.BehindProxy, pages: cfg.Pages, ice: cfg.ICEServers, origins: cfg.Origins,
+		authorizer: cfg.Authorizer, behindProxy: cfg.BehindProxy, tracer: cfg.Tracer, pages: cfg.Pages, ice: cfg.ICEServers, origins: cfg.Origins,
+		revoke: cfg.Revoke, pins: newPinTries(),
 		version: cfg.Version, started: time.Now().UTC().Truncate(time.Millisecond),
 	}
 	s.sessions = newSessions(cfg.MaxHalfOpen, cfg.MaxPerAddress, &s.draining)
 	s.sessions.serve = s.serveChannel
 	var err error
+	if s.bans, err = newBans(cfg.Bans); err != nil {
+		return nil, fmt.Errorf("api: bans: %w", err)
+	}
 	s.streams = newStreams(cfg.MaxStreams, cfg.MaxStreamsPerAddress)
 	s.live = newLiveStreams(cfg.MaxLive, cfg.MaxLivePerRoom)
 	if s.metrics, err = newMetrics(cfg.Metrics, s.sessions, eventMetrics{s.rooms, s.streams}, liveMetrics{s.live}); err != nil {
@@ -219,7 +232,7 @@ func New(cfg Config) (*Server, error) {
 		// name to this machine.
 		AllowOriginFunc: func(_ *http.Request, origin string) bool { return originListed(cfg.Origins, origin) },
 		AllowedMethods:  []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"},
-		AllowedHeaders:  []string{"Authorization", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID", "Range"},
+		AllowedHeaders:  []string{"Authorization", "Content-Type", "If-Match", "If-None-Match", "Last-Event-ID", "Range", pinHeader},
 		ExposedHeaders:  []string{"Location", "ETag", "Link", "Retry-After", "Accept-Post", "Accept-Patch"},
 		MaxAge:          600,
 	})
@@ -290,6 +303,7 @@ func (s *Server) routes(cfg Config) {
 		httprate.WithResponseHeaders(httprate.ResponseHeaders{}))
 	s.layoutRoutes()
 	s.participantRoutes()
+	s.moderationRoutes()
 	s.inputRoutes()
 	s.recordingRoutes()
 	s.nodeRoutes()
@@ -334,7 +348,12 @@ func (s *Server) handle(method, pattern string, need grantOf, h http.HandlerFunc
 				s.fail(w, r, err)
 				return
 			}
-			scopeOf(r.Context()).identity = who
+			sc := scopeOf(r.Context())
+			sc.identity = who
+			sc.may = func(g Grant) error {
+				_, err := s.authorizer.Authorize(r, g)
+				return err
+			}
 			next.ServeHTTP(w, withoutToken(r))
 		})
 	}
@@ -401,6 +420,8 @@ type scope struct {
 	id       string
 	identity Identity
 	body     []byte
+	// may says whether the same client may do something else as well.
+	may func(Grant) error
 }
 
 type scopeKey struct{}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -37,16 +38,20 @@ func newSecret() string {
 // session is one signalling session. It stands between a connection and its
 // participant, to learn when the connection comes up and when it ends.
 type session struct {
-	*mixer.Participant
 	registry *sessions
-	room     mixer.RoomID
-	address  string // what the limit of half-open sessions counts by
+	// speaks is held for reading while the connection's calls are passed on, and
+	// for writing while the participant becomes what it is in another room.
+	speaks   sync.RWMutex
+	at       place
+	room     mixer.RoomID // in which it was joined
+	address  string       // what the limit of half-open sessions counts by
 	who      Identity
 	halfOpen atomic.Bool
 	// silent says that it does not speak for its participant: not yet, or no more,
 	// since another session does.
 	silent     atomic.Bool
 	connection connection // set before the session can be found
+	trace      *joinTrace // set before there is a connection
 	// signalling is held while a fragment is carried out.
 	signalling sync.Mutex
 	etag       atomic.Value // string
@@ -68,7 +73,9 @@ func (s *session) WriteAudio(f *codec.EncodedFrame) {
 		f.Release()
 		return
 	}
-	s.Participant.WriteAudio(f)
+	s.speaks.RLock()
+	defer s.speaks.RUnlock()
+	s.at.participant.WriteAudio(f)
 }
 
 // WriteVideo transfers one picture to the participant. It does not block.
@@ -77,16 +84,21 @@ func (s *session) WriteVideo(id codec.SourceID, f *codec.EncodedFrame) {
 		f.Release()
 		return
 	}
-	s.Participant.WriteVideo(id, f)
+	s.speaks.RLock()
+	defer s.speaks.RUnlock()
+	s.at.participant.WriteVideo(id, f)
 }
 
 // Feedback watches the connection come up. It does not block.
 func (s *session) Feedback(fb codec.Feedback) {
 	if fb.Link == codec.LinkUp {
 		s.connected()
+		s.trace.end(nil)
 	}
+	s.speaks.RLock()
+	defer s.speaks.RUnlock()
 	if !s.silent.Load() {
-		s.Participant.Feedback(fb)
+		s.at.participant.Feedback(fb)
 	}
 }
 
@@ -99,8 +111,10 @@ func (s *session) PeerClosed(err error) {
 // Leave takes the participant out of its room, if the session speaks for it. It
 // does not block.
 func (s *session) Leave(reason error) {
+	s.speaks.RLock()
+	defer s.speaks.RUnlock()
 	if !s.silent.Load() {
-		s.Participant.Leave(reason)
+		s.at.participant.Leave(reason)
 	}
 }
 
@@ -118,6 +132,9 @@ type sessions struct {
 	draining          *atomic.Bool
 	// serve speaks with a session's client over its data channel.
 	serve func(*session, messageChannel)
+	// handing is held while a participant gets another session, or a session
+	// another room.
+	handing sync.Mutex
 
 	mu struct {
 		sync.Mutex
@@ -181,7 +198,7 @@ func less(counts map[string]int, address string) {
 
 // make makes a session for a participant whose address was reserved.
 func (s *sessions) make(p *mixer.Participant, room mixer.RoomID, address string, who Identity) *session {
-	x := &session{Participant: p, registry: s, room: room, address: address, who: who, done: make(chan struct{}),
+	x := &session{at: place{participant: p, moved: make(chan struct{})}, registry: s, room: room, address: address, who: who, done: make(chan struct{}),
 		chats: rate.NewLimiter(chatsPerSecond, chatBurst), serve: s.serve}
 	x.halfOpen.Store(true)
 	return x
@@ -215,6 +232,7 @@ func (s *sessions) publish(x *session) (secret string) {
 // server had decided before counts more.
 func (s *sessions) end(x *session, err error) {
 	x.connected()
+	x.trace.end(cmp.Or(err, errLeftEarly))
 	if err != nil {
 		why := &vanished
 		if errors.Is(err, transport.ErrClosed) {
@@ -296,7 +314,7 @@ func (s *sessions) markRoom(id mixer.RoomID, why kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, x := range s.mu.participant {
-		if x.room == id {
+		if x.Room().Info().ID == id {
 			x.reason.CompareAndSwap(nil, &why)
 		}
 	}

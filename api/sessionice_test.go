@@ -134,8 +134,8 @@ func TestSignallingMethods(t *testing.T) {
 		value    string
 		allow    string
 	}{
-		{"/v1/rooms/r/participants", map[string]int{"OPTIONS": 200, "GET": 200, "HEAD": 200, "PUT": 405, "PATCH": 405, "DELETE": 405},
-			"Accept-Post", "application/sdp", "GET, HEAD, POST, OPTIONS"},
+		{"/v1/rooms/r/participants", map[string]int{"OPTIONS": 200, "GET": 200, "HEAD": 200, "PUT": 405, "PATCH": 422, "DELETE": 405},
+			"Accept-Post", "application/sdp", "GET, HEAD, POST, PATCH, OPTIONS"},
 		{"/whip/r", map[string]int{"OPTIONS": 200, "GET": 204, "HEAD": 204, "PUT": 405, "PATCH": 405, "DELETE": 405},
 			"Accept-Post", "application/sdp", "GET, HEAD, POST, OPTIONS"},
 		{"/whep/r", map[string]int{"OPTIONS": 200, "GET": 204, "HEAD": 200, "PUT": 405, "PATCH": 405, "DELETE": 405},

@@ -37,6 +37,8 @@ var missing = map[string]string{
 	"GET /v1/rooms/{room}/events":                      "no-such-room",
 	"GET /v1/rooms/{room}/live.webm":                   "no-such-room",
 	"GET /v1/rooms/{room}/live.ogg":                    "no-such-room",
+	"PATCH /v1/rooms/{room}/participants":              "no-such-room",
+	"DELETE /v1/rooms/{room}/bans/{ban}":               "no-such-ban",
 	"GET /v1/rooms/{room}/snapshot.jpg":                "no-such-room",
 	"GET /v1/sessions/{secret}/events":                 "no-such-session",
 	"POST /v1/sessions/{secret}/chat":                  "no-such-session",

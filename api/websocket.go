@@ -59,10 +59,10 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request, f feed, x *sessi
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
 	// Without compression: it would be a dictionary for each client.
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
+		sub.Close()
 		return nil // it has answered
 	}
 	defer conn.CloseNow() //nolint:errcheck // it is closed already, unless something went wrong
@@ -76,7 +76,7 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request, f feed, x *sessi
 		readSocket(ctx, conn, said)
 	}()
 	h := hearing{s: s, x: x, f: &f, signals: true}
-	why := s.tellClient(&listener{
+	why := s.tellOn(ctx, &listener{
 		out: &socketOutlet{ctx, conn, s.streams}, gone: gone, said: said,
 		hear:    func(m []byte, at position) ([]byte, bool, error) { return h.hear(ctx, m, at) },
 		request: scopeOf(r.Context()).id,
