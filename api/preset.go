@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"mixdown/mixer"
 )
 
@@ -24,6 +26,13 @@ var presetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // presets are rooms that others are made after: documents as they are sent to
 // make a room, by name.
 type presets map[string]document
+
+// CheckPresets reports every fault of what would be Config.Presets.
+func CheckPresets(texts map[string]json.RawMessage) error {
+	s := &Server{} // documents are judged by schemas, which belong to one
+	s.huma = huma.NewAPI(humaConfig(""), adapter{s})
+	return s.SetPresets(texts)
+}
 
 // SetPresets replaces Config.Presets. It reports every fault, and changes nothing
 // when there is one. Rooms that there are stay as they are.

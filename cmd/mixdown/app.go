@@ -52,6 +52,8 @@ type Config struct {
 	TURN turnFlags
 	// Data is the directory for recordings, made when missing.
 	Data string
+	// Lasting says what rooms are made after, and how much is kept of them.
+	Lasting lastingFlags
 	// MediaDir is the directory whose files may be played into rooms; "" is none.
 	MediaDir string
 	// NoRED refuses redundant sound (RFC 2198).
@@ -141,7 +143,7 @@ func NewApp(cfg Config) (app *App, err error) {
 	if err = os.MkdirAll(cfg.Data, 0o750); err != nil {
 		return nil, err
 	}
-	if a.store, err = record.OpenStore(record.StoreConfig{Dir: filepath.Join(cfg.Data, "recordings"), Log: a.log}); err != nil {
+	if a.store, err = record.OpenStore(record.StoreConfig{Dir: filepath.Join(cfg.Data, "recordings"), Log: a.log, Limits: cfg.Lasting.limits()}); err != nil {
 		return nil, err
 	}
 	if a.state, err = store.Open(filepath.Join(cfg.Data, "state.db")); err != nil {
@@ -195,6 +197,7 @@ func NewApp(cfg Config) (app *App, err error) {
 	a.registerReloaders()
 	surface := api.Config{
 		Log: a.log, Rooms: a.rooms, Engine: a.engine, Recordings: a.store, Origins: cfg.Origins,
+		KeptRooms: a.state.Bucket("rooms"), Presets: cfg.Lasting.presets(),
 		ICEServers: iceServers, Pages: web.Handler(), Metrics: a.registry, Version: Version(),
 	}
 	if err = a.useKeys(cfg.Keys, &surface); err != nil {
@@ -203,6 +206,7 @@ func NewApp(cfg Config) (app *App, err error) {
 	if a.server, err = api.New(surface); err != nil {
 		return nil, err
 	}
+	a.reloadLasting()
 	if a.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return nil, fmt.Errorf("--http: %w", err)
 	}
@@ -276,6 +280,9 @@ func (a *App) Run(ctx context.Context) error {
 	rooms := startPart(failed, "rooms", a.rooms.Run)
 	flight := startPart(failed, "flight recorder", a.runFlightRecorder)
 	certificates := startPart(failed, "certificates", a.tls.run)
+	storage := startPart(failed, "recordings", a.store.Run)
+	a.server.RestoreRooms(ctx)
+	kept := startPart(failed, "kept rooms", a.server.KeepRooms)
 	web := startPart(failed, "http", a.serveHTTP)
 	a.log.Info("serving", "http", a.Addr(), "media", a.engine.Addrs(), "mediaTCP", a.engine.TCPAddrs(), "admin", a.AdminAddr(), "version", Version())
 
@@ -286,7 +293,7 @@ func (a *App) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	// HTTP before media: a client that polls its session learns why it ended.
-	return errors.Join(err, a.drain(rooms, web, certificates, engine, turn, labels, pool, flight))
+	return errors.Join(err, a.drain(kept, rooms, web, certificates, engine, turn, labels, pool, flight, storage))
 }
 
 // errDrainTimeout says that the end took longer than it may.

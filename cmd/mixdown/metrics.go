@@ -32,6 +32,7 @@ func (a *App) registerMetrics() error {
 		liveCollector{a.rooms},
 		&costCollector{rooms: a.rooms},
 		governorCollector{a.rooms.Governor()},
+		storageCollector{a.store},
 		transportCollector{a.engine},
 		queueCollector{a},
 		recorderCollector{a.flight},
