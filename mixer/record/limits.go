@@ -74,6 +74,9 @@ const (
 	checkEvery = 2 * time.Second
 	// sweepEvery is how often recordings are looked through for old ones.
 	sweepEvery = time.Minute
+	// rateAfter is how much of a recording tells its rate: a file begins with its
+	// head and a key frame.
+	rateAfter = 5 * time.Second
 	// lowTime is how long before the end it is announced.
 	lowTime = 10 * time.Minute
 )
@@ -234,7 +237,7 @@ func (s *Store) rate() float64 {
 		if e.recorder == nil {
 			continue
 		}
-		if st := e.recorder.Status(); st.State == Active && st.Duration > 0 {
+		if st := e.recorder.Status(); st.State == Active && st.Duration >= rateAfter {
 			sum += float64(st.Bytes) / st.Duration.Seconds()
 		}
 	}

@@ -267,6 +267,7 @@ func (s *Store) update(e *entry, st Status) Recording {
 		e.recorder = nil
 	}
 	rec := e.rec.clone()
+	rec.Expires = s.expires(e)
 	s.mu.Unlock()
 	// On a full disk the old description stays, and the next start finds out
 	// the truth from the file.
