@@ -6,7 +6,7 @@ import { mkdirSync } from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { accessible } from "./axe.js";
-import { shots, startBrowser, startServer, until } from "./harness.js";
+import { shots, startBrowser, startMember, startServer, until } from "./harness.js";
 
 const key = "test:0123456789abcdef0123456789abcdef0123456789";
 
@@ -74,6 +74,28 @@ test("an owner sees all rooms, and the load", async () => {
   await page.click("#room-invite");
   await until("a link", async () => (await page.textContent("#status")) === "The link is copied. Whoever has it can join.");
   assert.match(await page.evaluate(() => navigator.clipboard.readText()), new RegExp(`^${server.url}/r/\\w+#token=\\S+$`));
+});
+
+test("a recording plays by a token of its own", async () => {
+  process.env.MIXDOWN_TOKEN = token("--room", "standup", "--identity", "film"); // of the member
+  const film = startMember(server, "standup");
+  try {
+    await page.locator("#room-list button", { hasText: "standup" }).click();
+    await until("a picture", () => page.$eval("#room-picture", (i) => i.naturalWidth > 0));
+    await page.click("#room-record");
+    await until("a recording", async () => (await page.textContent("#room-record")) === "Stop recording");
+    await until("a second of it", async () => {
+      const { items: [first] } = await (await fetch(`${server.url}/v1/recordings`, { headers: { Authorization: `Bearer ${all}` } })).json();
+      return first?.bytes > 20_000;
+    });
+    await page.click("#room-record");
+    await page.click("#recording-list [data-act=play]"); // waits until it can be
+    await until("it plays", () => page.$eval("#recording-list video", (v) => v.duration > 0));
+    const played = new URL(await page.$eval("#recording-list video", (v) => v.src)).searchParams.get("token");
+    assert.ok(played && played !== all, "addresses have no token that is good for more");
+  } finally {
+    await film.close();
+  }
   await page.reload();
   await until("signed out", () => page.isVisible("#sign-in"));
 });
