@@ -458,7 +458,7 @@ func newMediaEngine() (*webrtc.MediaEngine, error) {
 		}
 	}
 	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
-		uris := []string{uriMID, uriTWCC}
+		uris := []string{uriMID, uriTWCC, uriCaptureTime}
 		if kind == webrtc.RTPCodecTypeAudio {
 			uris = append(uris, uriLevel, uriCSRCLevel)
 		}

@@ -237,21 +237,21 @@ func (p *Peer) setup() error {
 	defer p.out.mu.Unlock()
 	var seed [16]byte
 	_, _ = rand.Read(seed[:]) // never fails
-	cfg := pacerConfig{TargetBps: p.cfg.StartBps, Seed: binary.LittleEndian.Uint64(seed[:])}
+	cfg := pacerConfig{Epoch: p.epoch, TargetBps: p.cfg.StartBps, Seed: binary.LittleEndian.Uint64(seed[:])}
 	p.rtcp.ssrc = binary.LittleEndian.Uint32(seed[8:]) | 1
 	for _, l := range p.plan.lines {
 		switch {
 		case l.send && l.kind == kindAudio:
 			cfg.AudioSSRC, cfg.AudioPT, cfg.CSRCLevelID = p.out.audio.ssrc, l.pt, l.ext.csrcLevel
 			cfg.AllAudio = l.sound.noDTX
-			cfg.AudioTWCC = l.numbersID()
+			cfg.AudioTWCC, cfg.AudioCaptureID = l.numbersID(), l.ext.capture
 			p.out.audioSSRC = cfg.AudioSSRC
 			if cfg.AudioSSRC == 0 {
 				return errors.New("pion did not bind the audio track")
 			}
 		case l.send && l.kind == kindVideo:
 			cfg.VideoSSRC, cfg.VideoPT = p.out.video.ssrc, l.pt
-			cfg.VideoTWCC = l.numbersID()
+			cfg.VideoTWCC, cfg.VideoCaptureID = l.numbersID(), l.ext.capture
 			p.out.videoSSRC = cfg.VideoSSRC
 			if p.out.video.rtx != 0 {
 				cfg.RTXSSRC, cfg.RTXPT = p.out.video.rtx, l.rtxPT

@@ -68,6 +68,10 @@ type pacerConfig struct {
 	AudioTWCC, VideoTWCC uint8
 	// CSRCLevelID is the id of the RFC 6465 header extension; 0 is none.
 	CSRCLevelID uint8
+	// AudioCaptureID and VideoCaptureID are the ids of the absolute capture time;
+	// 0 is none. Epoch is the wall clock at PTS 0, for these.
+	AudioCaptureID, VideoCaptureID uint8
+	Epoch                          time.Time
 	// TargetBps of the video; defaults to 1.5 Mb/s.
 	TargetBps int
 	// MaxPayload is the VP8 bytes in a packet; defaults to what keeps the
@@ -125,7 +129,9 @@ type pacer struct {
 	// dampens what follows a gap). Sent right before it, a packet of silence
 	// takes that upon itself; it still comes in time to be played in its place
 	// where the receiver keeps 20 ms in store.
-	held    *codec.EncodedFrame
+	held                       *codec.EncodedFrame
+	audioCapture, videoCapture captureStamp
+
 	audioQ  ringQueue[queued]
 	videoQ  ringQueue[queued]
 	repairQ ringQueue[uint16]
@@ -176,6 +182,8 @@ func newPacer(cfg pacerConfig) *pacer {
 	// Sequence numbers start low: libsrtp at the other end guesses the
 	// rollover counter from the first packet it sees, and loses the stream
 	// when the first packets of a high start are lost around the wrap.
+	p.audioCapture = captureStamp{id: cfg.AudioCaptureID, epoch: cfg.Epoch}
+	p.videoCapture = captureStamp{id: cfg.VideoCaptureID, epoch: cfg.Epoch}
 	p.audio = audioPacketiser{seq: uint16(random.Uint32() >> 17), timeBase: random.Uint32(), levelID: cfg.CSRCLevelID}
 	p.video = videoPacketiser{
 		max: cfg.MaxPayload, seq: uint16(random.Uint32() >> 17), timeBase: random.Uint32(),
@@ -439,6 +447,7 @@ func (p *pacer) next(pkt *outPacket, now time.Duration) (ok bool, wait time.Dura
 	p.tickPath(now)
 	if q, ok := p.audioQ.pop(); ok {
 		p.audio.write(pkt, q.frame, p.cfg.AudioSSRC, p.cfg.AudioPT, q.spurt)
+		p.audioCapture.put(pkt, q.frame.PTS)
 		q.frame.Release()
 		pkt.Kind = audioPacket
 		p.stats.AudioPackets++
@@ -501,6 +510,7 @@ func (p *pacer) nextRepair(pkt *outPacket, now time.Duration) bool {
 }
 
 func (p *pacer) nextVideo(pkt *outPacket, now time.Duration) bool {
+	begun := time.Duration(-1)
 	if p.video.frame == nil {
 		q, ok := p.videoQ.pop()
 		if !ok {
@@ -508,10 +518,14 @@ func (p *pacer) nextVideo(pkt *outPacket, now time.Duration) bool {
 		}
 		p.video.start(q.frame, q.pts)
 		p.stats.VideoFrames++
+		begun = q.pts
 	}
 	v, _ := p.video.next(now)
 	p.queuedN -= p.video.used
 	p.hist.add(v, now).write(pkt, p.cfg.VideoSSRC, p.cfg.VideoPT)
+	if begun >= 0 {
+		p.videoCapture.put(pkt, begun)
+	}
 	pkt.Kind = videoDataPacket
 	p.stats.VideoPackets++
 	p.videoSent.Packets++

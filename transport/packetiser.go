@@ -77,7 +77,9 @@ type outPacket struct {
 	csrc   [maxCSRC]uint32
 	levels [maxCSRC]byte
 	twcc   [2]byte
-	ext    [2]rtp.Extension
+	// Before SRTP: what these take is in packetOverhead.
+	capture [8]byte
+	ext     [3]rtp.Extension
 }
 
 // packetKind tells packets apart in the order in which they are sent.

@@ -99,6 +99,15 @@ func (l *inLine) carries(pt uint8) bool {
 	return pt == l.pt || l.redPT != 0 && pt == l.redPT
 }
 
+// captured takes what a packet says of when its media were captured.
+func (l *inLine) captured(at codec.NTPTime, timestamp uint32) {
+	if l.kind == kindAudio {
+		l.audio.sender.captured(at, timestamp)
+	} else {
+		l.video.sender.captured(at, timestamp)
+	}
+}
+
 // reset starts a line anew, for a stream that has nothing to do with the one
 // before, whose counters go into past.
 func (l *inLine) reset(ssrc uint32, past *Stats) {
@@ -225,6 +234,11 @@ func (p *Peer) takeRTP(s *rtpSink, b []byte) {
 			return
 		}
 		line.log.push(&pkt.Header, now)
+		if line.ext.capture != 0 {
+			if at, ok := parseCaptureTime(pkt.GetExtension(line.ext.capture)); ok {
+				line.captured(at, pkt.Timestamp)
+			}
+		}
 		if line.kind == kindAudio {
 			p.takeAudio(line, pkt, now)
 			return

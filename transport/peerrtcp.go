@@ -288,7 +288,7 @@ func (p *Peer) serveInbound(now time.Duration) time.Duration {
 	in.outbox = in.outbox[:0]
 	in.mu.Unlock()
 	for i := range packets {
-		p.writeRTCP(packets[i : i+1])
+		p.writeFeedback(packets[i : i+1])
 	}
 	return max(next-codec.Now(), 0)
 }
@@ -403,6 +403,15 @@ func (p *Peer) uplinkCap() rtcp.Packet {
 	}
 	p.rtcp.sentCap = bps
 	return &rtcp.ReceiverEstimatedMaximumBitrate{SenderSSRC: p.rtcp.ssrc, Bitrate: float32(bps), SSRCs: ssrcs}
+}
+
+// writeFeedback sends feedback by itself where the client takes that (RFC 5506),
+// and after an empty report where it does not (RFC 3550 section 6.1).
+func (p *Peer) writeFeedback(packets []rtcp.Packet) {
+	if !p.plan.reduced() {
+		packets = append([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: p.rtcp.ssrc}}, packets...)
+	}
+	p.writeRTCP(packets)
 }
 
 func (p *Peer) writeRTCP(packets []rtcp.Packet) {

@@ -120,13 +120,28 @@ type senderClock struct {
 	rtp   uint32
 	rate  int64
 	valid bool
+	told  bool // by a packet itself, see captured
 }
 
 // report takes the pair of a sender report. A zero NTP timestamp says that
-// the sender has no wall clock (RFC 3550 section 6.4.1).
+// the sender has no wall clock (RFC 3550 section 6.4.1). What packets told of
+// themselves within toldLasts is better: of a sender that passes others' media on,
+// reports may be of the passing on.
 func (c *senderClock) report(ntp codec.NTPTime, rtpTime uint32) {
-	c.ntp, c.rtp, c.valid = ntp, rtpTime, ntp != 0
+	if ticks := int64(int32(rtpTime - c.rtp)); c.valid && c.told && max(ticks, -ticks) < c.rate*int64(toldLasts/time.Second) {
+		return
+	}
+	c.ntp, c.rtp, c.valid, c.told = ntp, rtpTime, ntp != 0, false
 }
+
+// captured takes what a packet says of its own capture.
+func (c *senderClock) captured(ntp codec.NTPTime, rtpTime uint32) {
+	c.ntp, c.rtp, c.valid, c.told = ntp, rtpTime, true, true
+}
+
+// toldLasts is how long a packet's word outweighs reports; senders repeat it each
+// second.
+const toldLasts = 5 * time.Second
 
 // reportLasts is how far from its report a timestamp may be: RFC 3550 section 6.2
 // has reports come within 7.5 s. A media clock is up to 300 ppm off the wall

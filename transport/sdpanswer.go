@@ -73,7 +73,7 @@ func (l *mediaLine) write(line func(string, ...any), setup string) {
 		formats += " " + strconv.Itoa(int(l.rtxPT))
 	}
 	line("m=%s 9 UDP/TLS/RTP/SAVPF %s\r\nc=IN IP4 0.0.0.0", media, formats)
-	line("a=mid:%s\r\na=setup:%s\r\na=rtcp-mux\r\na=rtcp-rsize", l.mid, setup)
+	line("a=mid:%s\r\na=setup:%s\r\na=rtcp-mux", l.mid, setup)
 	switch { // as the client would put it
 	case l.recv && l.send:
 		line("a=sendrecv")
@@ -97,7 +97,7 @@ func (l *mediaLine) write(line func(string, ...any), setup string) {
 	for _, f := range l.feedback {
 		line("a=rtcp-fb:%d %s", l.pt, f)
 	}
-	for _, uri := range []string{uriMID, uriTWCC, uriLevel, uriCSRCLevel} {
+	for _, uri := range []string{uriMID, uriTWCC, uriCaptureTime, uriLevel, uriCSRCLevel} {
 		if id := l.ext.slot(uri, l.kind); id != nil && *id != 0 {
 			line("a=extmap:%d %s", *id, uri)
 		}
@@ -145,6 +145,9 @@ func (p *offerPlan) finishAnswer(text string) (answer, ufrag string, err error) 
 		}
 		if l.accepted && l.codec == codec.H264 {
 			l.answerH264(m)
+		}
+		if l.accepted && l.reduced {
+			m.WithPropertyAttribute("rtcp-rsize")
 		}
 		if !l.accepted {
 			m = l.refusal()

@@ -37,7 +37,7 @@ const (
 // extensionIDs are the header extension numbers (RFC 8285) that the offer gave
 // to what we understand; 0 is "not offered".
 type extensionIDs struct {
-	mid, level, csrcLevel, twcc, rid, repaired uint8
+	mid, level, csrcLevel, twcc, capture, rid, repaired uint8
 }
 
 // The extensions that are taken over from an offer.
@@ -56,6 +56,8 @@ func (x *extensionIDs) slot(uri string, kind mediaKind) *uint8 {
 		return &x.mid
 	case uri == uriTWCC:
 		return &x.twcc
+	case uri == uriCaptureTime:
+		return &x.capture
 	case uri == uriRID && kind == kindVideo:
 		return &x.rid
 	case uri == uriRepaired && kind == kindVideo:
@@ -96,7 +98,9 @@ type mediaLine struct {
 	// several; "" where it is not.
 	rid      string
 	feedback []string // rtcp-fb of pt that both sides know
-	ext      extensionIDs
+	// reduced says that feedback may come without a report (RFC 5506).
+	reduced bool
+	ext     extensionIDs
 	// ssrcs that the offer declares, in its order; the value says whether it
 	// repairs another.
 	ssrcs []declaredSSRC
@@ -425,6 +429,7 @@ func readSoundWishes(fmtp string) (w soundWishes) {
 }
 
 func (l *mediaLine) readFeedback() {
+	_, l.reduced = l.media.Attribute("rtcp-rsize")
 	for _, a := range l.media.Attributes {
 		if a.Key != "rtcp-fb" {
 			continue
@@ -533,6 +538,11 @@ func (p *offerPlan) refuseRED() {
 	for _, l := range p.lines {
 		l.redPT = 0
 	}
+}
+
+// reduced reports whether the client takes feedback without reports on every line.
+func (p *offerPlan) reduced() bool {
+	return !slices.ContainsFunc(p.lines, func(l *mediaLine) bool { return (l.recv || l.send) && !l.reduced })
 }
 
 // refuseTWCC goes without transport-wide feedback where nobody sends a picture:
