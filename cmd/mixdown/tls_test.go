@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -218,11 +219,11 @@ func TestServesTLS(t *testing.T) {
 	t.Cleanup(transport.CloseIdleConnections)
 	caller := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 
-	url := app.URLs()[0]
-	if url != "https://"+app.Addr().String() {
-		t.Fatalf("the URL is %s", url)
+	page := app.URLs()[0]
+	if page != "https://"+app.Addr().String() {
+		t.Fatalf("the URL is %s", page)
 	}
-	res, err := caller.Get(url + "/v1/rooms")
+	res, err := caller.Get(page + "/v1/rooms")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func TestServesTLS(t *testing.T) {
 	}
 
 	joined := play(t, client.Config{
-		URL: url + "/r/tls", Name: "encrypted", HTTP: caller,
+		URL: page + "/r/tls", Name: "encrypted", HTTP: caller,
 		Video: client.Loop(realClip(t, "video-01.ivf")), Audio: client.Loop(realClip(t, "speech-01.ogg")),
 	})
 	soon(t, "a client sees and hears", func() bool {
@@ -258,7 +259,7 @@ func TestServesTLS(t *testing.T) {
 	}
 	var said bytes.Buffer
 	app.announce(&said)
-	if !strings.HasPrefix(said.String(), "listening on "+url+"\n") || !strings.Contains(said.String(), app.tls.self.fingerprint()) {
+	if !strings.HasPrefix(said.String(), "listening on "+page+"\n") || !strings.Contains(said.String(), app.tls.self.fingerprint()) {
 		t.Errorf("it says %q", &said)
 	}
 	if end := scrape(t, "http://"+app.AdminAddr())["mixdown_tls_certificate_expiry_timestamp_seconds"]; end < float64(time.Now().Unix()) {
@@ -402,11 +403,16 @@ func getText(ctx context.Context, c *http.Client, url string) ([]byte, error) {
 func TestJoinPinsTLS(t *testing.T) {
 	app, _ := startApp(t, func(c *Config) { c.TLS = tlsFlags{TLS: tlsSelf} })
 	room := app.URLs()[0] + "/r/pinned"
-	right := app.tls.self.fingerprint()
-	join := []string{"join", room, "--tone", "440", "--no-video", "--for", "500ms", "--no-reconnect", "--quiet"}
-	if code, _, errs := runMain(t, append(join, "--fingerprint", right)...); code != 0 {
-		t.Errorf("the right one: exit code %d: %s", code, errs)
+	pinned, err := (&pinFlags{Fingerprint: app.tls.self.fingerprint()}).client()
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(pinned.CloseIdleConnections)
+	joined := play(t, client.Config{URL: room, Name: "pinned", HTTP: pinned, Audio: client.Loop(realClip(t, "speech-01.ogg"))})
+	soon(t, "who knows the fingerprint hears", func() bool { return joined.Stats().AudioReceived.Packets > 5 })
+
+	// Those fail at once, and not because their time is over.
+	join := []string{"join", room, "--no-video", "--for", "60s", "--no-reconnect", "--quiet"}
 	wrong := strings.Repeat("00:", 31) + "00"
 	if code, _, errs := runMain(t, append(join, "--fingerprint", wrong)...); code == 0 || !strings.Contains(errs, errOtherCertificate.Error()) {
 		t.Errorf("another one: exit code %d: %s", code, errs)
@@ -417,4 +423,37 @@ func TestJoinPinsTLS(t *testing.T) {
 	if code, _, errs := runMain(t, append(join, "--fingerprint", "00:11")...); code != exitUsage || !strings.Contains(errs, "--fingerprint") {
 		t.Errorf("half of one: exit code %d: %s", code, errs)
 	}
+}
+
+// FuzzRedirect: whatever a client says to be looking for, it is sent to a server
+// that it has named, or to ours.
+func FuzzRedirect(f *testing.F) {
+	for _, host := range []string{"meet.example.org", "192.0.2.1:80", "[2001:db8::1]:80", "[2001:db8::1]", "[::1%25lo]:80", "a@b", "a:b:c", "", "a/b", "..", "[]", "a\\b", "a?b#c"} {
+		f.Add(host, "/r/a?b=c")
+		f.Add(host, "//evil.example/")
+	}
+	public := (&serverTLS{domains: []string{"meet.example.org"}}).redirect(443)
+	lan := (&serverTLS{}).redirect(8443)
+	f.Fuzz(func(t *testing.T, host, target string) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil || u.Host != "" || !strings.HasPrefix(target, "/") {
+			return // no server gets that as a path
+		}
+		for i, ours := range []string{"meet.example.org", ""} {
+			h := []http.Handler{public, lan}[i]
+			r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+			r.URL, r.RequestURI, r.Host = u, target, host
+			h.ServeHTTP(w, r)
+			if w.Code != http.StatusTemporaryRedirect {
+				continue
+			}
+			to, err := url.Parse(w.Header().Get("Location"))
+			if err != nil || to.Scheme != "https" || to.User != nil {
+				t.Fatalf("%q of %q is sent to %q: %v", target, host, w.Header().Get("Location"), err)
+			}
+			if ours != "" && to.Host != ours || ours == "" && !strings.EqualFold(to.Hostname(), hostOnly(host)) {
+				t.Fatalf("%q of %q is sent to %q", target, host, to)
+			}
+		}
+	})
 }

@@ -219,14 +219,15 @@ func covers(cert *x509.Certificate, addrs []netip.Addr, names []string) bool {
 // dnsNames are this machine's names: the configured ones, localhost, and what others
 // on a LAN find it by (RFC 6762).
 func (s *selfSigned) dnsNames() []string {
-	names := append(slices.Clone(s.names), "localhost")
+	names := slices.Clone(s.names)
 	if host, err := os.Hostname(); err == nil && checkHostname(host) {
 		names = append(names, strings.ToLower(host))
 		if !strings.Contains(host, ".") {
 			names = append(names, strings.ToLower(host)+".local")
 		}
 	}
-	slices.Sort(names[len(s.names):])
+	names = append(names, "localhost")
+	slices.Sort(names[1:]) // the first names the certificate
 	return slices.Compact(names)
 }
 

@@ -151,8 +151,8 @@ func (s *serverTLS) redirect(port int) http.Handler {
 
 // checkHost says whether a Host header can be part of a URL.
 func checkHost(host string) bool {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Zone() == "" // which may hold anything
 	}
 	return checkHostname(host)
 }
