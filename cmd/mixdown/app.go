@@ -18,6 +18,7 @@ import (
 
 	"mixdown/api"
 	"mixdown/api/store"
+	"mixdown/api/webhook"
 	"mixdown/codec"
 	"mixdown/codec/opus"
 	"mixdown/codec/speexdsp"
@@ -50,6 +51,8 @@ type Config struct {
 	TLS tlsFlags
 	// TURN says how clients that do not reach Media are helped.
 	TURN turnFlags
+	// Webhooks says which other servers are told of events.
+	Webhooks webhookFlags
 	// Data is the directory for recordings, made when missing.
 	Data string
 	// Lasting says what rooms are made after, and how much is kept of them.
@@ -106,6 +109,7 @@ type App struct {
 	server *api.Server
 	flight *flightRecorder // nil: off
 	h264   openH264
+	hooks  *webhook.Sender
 
 	// Those of admin and of plain HTTP that leads to HTTPS may be nil.
 	listener, adminListener, redirectListener net.Listener
@@ -206,6 +210,9 @@ func NewApp(cfg Config) (app *App, err error) {
 	if a.server, err = api.New(surface); err != nil {
 		return nil, err
 	}
+	if err = a.openWebhooks(); err != nil {
+		return nil, err
+	}
 	a.reloadLasting()
 	if a.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
 		return nil, fmt.Errorf("--http: %w", err)
@@ -272,12 +279,13 @@ func (a *App) Run(ctx context.Context) error {
 
 	// Each part outlives those that use it, so each has a context of its own;
 	// the first that fails ends all.
-	failed := make(chan error, 8)
+	failed := make(chan error, 16)
 	pool := startPart(failed, "worker pool", a.pool.Run)
 	labels := startPart(failed, "labels", a.labels.Run)
 	engine := startPart(failed, "media engine", a.engine.Run)
 	turn := startPart(failed, "TURN server", a.runTURN)
 	rooms := startPart(failed, "rooms", a.rooms.Run)
+	hooks := startPart(failed, "webhooks", a.runWebhooks)
 	flight := startPart(failed, "flight recorder", a.runFlightRecorder)
 	certificates := startPart(failed, "certificates", a.tls.run)
 	storage := startPart(failed, "recordings", a.store.Run)
@@ -293,7 +301,7 @@ func (a *App) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	// HTTP before media: a client that polls its session learns why it ended.
-	return errors.Join(err, a.drain(kept, rooms, web, certificates, engine, turn, labels, pool, flight, storage))
+	return errors.Join(err, a.drain(kept, rooms, hooks, web, certificates, engine, turn, labels, pool, flight, storage))
 }
 
 // errDrainTimeout says that the end took longer than it may.
