@@ -74,6 +74,11 @@
 // events, each as one message. Over them, and by POST, clients write to each
 // other. What concerns one client alone (what it is to send, what it watches,
 // what was written to it) only its own session's streams tell.
+// By a room's WebSocket a client can join: its offer becomes a request like any
+// other, and the WebSocket the session's own.
+//
+// Other servers are told by webhooks (package webhook): [Server.TellWebhooks] puts
+// every event that somebody wants on the disk, in order, and from there it is sent.
 //
 // # Watching without WebRTC
 //

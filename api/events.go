@@ -25,7 +25,7 @@ import (
 // Event is the envelope of everything that is told without being asked for.
 type Event struct {
 	ID   string    `json:"id" doc:"For Last-Event-ID"`
-	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. On a session's own stream only of the picture that its client watches, and after the snapshot what that shows now. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. overload: how far the server has lowered what it sends to everybody, or raised it again. storage: how much room there is for recordings. snapshot: the state that the following events go on from. chat: a Chat; of those for one participant only he and the author are told, on their sessions' own streams, and nobody later. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. error: the Problem of a message that was refused. candidate: on a session's own WebSocket, the answer to an ICE restart, as an ICEFragment. reconnect: the server ends the stream"`
+	Type string    `json:"type" example:"participant.joined" doc:"room.started, room.finished: data is the Room. participant.joined, .updated: the Participant; .left: with reason and duration; .moved: with from. layout.changed: the Layout, with group; at most twice a second. On a session's own stream only of the picture that its client watches, and after the snapshot what that shows now. speaker.changed: group and participant, empty for nobody. recording.started, .paused, .resumed, .stopped, .failed: the Recording. overload: how far the server has lowered what it sends to everybody, or raised it again. storage: how much room there is for recordings. snapshot: the state that the following events go on from. chat: a Chat; of those for one participant only he and the author are told, on their sessions' own streams, and nobody later. uplink: on a session's own stream, how large its client is to send a source, as an Uplink; what is asked now comes first, after the snapshot. error: the Problem of a message that was refused. candidate: on a session's own WebSocket, the answer to an ICE restart, as an ICEFragment. answer: on a room's WebSocket, that to an offer, as an AnswerMessage. reconnect: the server ends the stream"`
 	Time time.Time `json:"time"`
 	Room string    `json:"room" doc:"The room's id; empty where it is about all rooms"`
 	Seq  uint64    `json:"seq" doc:"Counts the events of one life of the room, without gaps; a snapshot has that of the last event that it contains"`
@@ -280,6 +280,8 @@ func (s *Server) eventRoutes() {
 	s.schemaOf(Uplink{}) // told by name only
 	s.schemaOf(Message{})
 	s.schemaOf(ICEFragment{})
+	s.schemaOf(OfferMessage{})
+	s.schemaOf(AnswerMessage{})
 	stream := func(id, path, summary string, need grantOf, of func(*http.Request) (feed, *session, error), params ...*huma.Param) {
 		text := &huma.Schema{Type: huma.TypeString}
 		s.raw(huma.Operation{

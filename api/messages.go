@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ const errorEvent = "error"
 
 // Message is what a client says on its session's data channel or WebSocket.
 type Message struct {
-	Type string `json:"type" enum:"chat,candidate,leave" doc:"chat: data is a ChatMessage. On WebSockets only: candidate, data is an ICEFragment; leave ends the session"`
+	Type string `json:"type" enum:"chat,candidate,leave,offer" doc:"chat: data is a ChatMessage. On WebSockets only: candidate, data is an ICEFragment; leave ends the session; offer, on a room's, joins it, and the WebSocket goes on as the session's own: data is an OfferMessage"`
 	Data any    `json:"data" required:"false"`
 }
 
@@ -48,6 +49,9 @@ type hearing struct {
 	// signals says that the session may be told of its connection as well: not
 	// over that very connection.
 	signals bool
+	// upgrade is the request for a room's WebSocket, whose client may join by it;
+	// nil elsewhere.
+	upgrade *http.Request
 }
 
 // hear does what a message asks for, and answers it with frames of events; more
@@ -70,7 +74,8 @@ func (h *hearing) obey(ctx context.Context, message []byte) (typ string, data an
 	if err != nil {
 		return "", nil, true, err
 	}
-	if h.x == nil {
+	joins := h.x == nil && h.upgrade != nil && h.f.room != ""
+	if h.x == nil && !joins {
 		return "", nil, true, badRequest.problem("there is nothing to be said here: a session's own events are where its client may")
 	}
 	content, isObject := doc["data"].(document)
@@ -78,6 +83,18 @@ func (h *hearing) obey(ctx context.Context, message []byte) (typ string, data an
 		return "", nil, true, invalid("", Fault{Pointer: "#/data", Detail: "want an object"})
 	}
 	switch typ, _ := doc["type"].(string); {
+	case joins && typ != "offer":
+		return "", nil, true, badRequest.problem("before one has joined there is nothing to be said here but an offer")
+	case joins:
+		var m OfferMessage
+		if err := h.s.take(content, &m, nil, nil); err != nil {
+			return "", nil, true, inData(err)
+		}
+		answer, err := h.offered(ctx, m)
+		if err != nil {
+			return "", nil, true, err
+		}
+		return answerEvent, answer, true, nil
 	case typ == "chat":
 		var m ChatMessage
 		if err := h.s.take(content, &m, nil, nil); err != nil {

@@ -75,7 +75,7 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request, f feed, x *sessi
 		defer close(gone)
 		readSocket(ctx, conn, said)
 	}()
-	h := hearing{s: s, x: x, f: &f, signals: true}
+	h := hearing{s: s, x: x, f: &f, signals: true, upgrade: r}
 	why := s.tellOn(ctx, &listener{
 		out: &socketOutlet{ctx, conn, s.streams}, gone: gone, said: said,
 		hear:    func(m []byte, at position) ([]byte, bool, error) { return h.hear(ctx, m, at) },
