@@ -165,6 +165,12 @@
 // who have not spoken lately; and step by step back when there is calm. Rooms
 // carry its [Level] out in their control loops, never in a tick.
 //
+// # Room on the disk
+//
+// The record.Store bounds what is kept of recordings, and leaves some of the disk
+// free. What there is no room for any more ends there as if somebody had stopped
+// it; rooms tell by an [EventStorage] that it gets scarce, before it is.
+//
 // # Faults
 //
 // A media fault is counted and costs at most its own source or rendition a
