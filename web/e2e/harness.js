@@ -31,7 +31,7 @@ export async function startServer(...flags) {
   const exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve(code ?? signal)));
   const url = await new Promise((resolve, reject) => {
     createInterface({ input: child.stdout }).on("line", (line) => {
-      const said = /^listening on (http:\S+)/.exec(line);
+      const said = /^listening on (https?:\S+)/.exec(line);
       if (said) resolve(said[1]);
     });
     exited.then((code) => reject(new Error(`the server ended with ${code}:\n${Buffer.concat(log)}`)));
@@ -83,10 +83,10 @@ export function startMember(server, room) {
 /**
  * A Chromium of its own, whose camera shows clip.y4m and whose microphone
  * plays the tone of clip-tone.wav. "pattern" is the browser's own moving
- * pattern of any size, and its beeps. Without a clip it has no devices at all.
+ * pattern of any size, and its beeps, from two cameras and two microphones. Without a clip it has no devices at all.
  */
 export async function startBrowser(clip, { permissions = ["camera", "microphone"] } = {}) {
-  const devices = clip === "pattern" ? ["--use-fake-device-for-media-stream=fps=30"] : clip ? [
+  const devices = clip === "pattern" ? ["--use-fake-device-for-media-stream=fps=30,device-count=2"] : clip ? [
     "--use-fake-device-for-media-stream",
     `--use-file-for-fake-video-capture=${need(path.join(clips, `${clip}.y4m`), "clips")}`,
     `--use-file-for-fake-audio-capture=${need(path.join(clips, `${clip}-tone.wav`), "clips")}`,

@@ -64,17 +64,17 @@ export class Chat {
     list(this.#ui.roster, people, (p) => p.id, (p) => this.#row(p.id), (item, p) => {
       const marks = [
         p.id === this.#own && t("you"), roster.speaks(p.id) && t("speaking"), p.send.audio.muted && t("muted"),
-        p.state === "reconnecting" && t("connecting again"), p.state === "waiting" && t(roster.room?.waitingRoom ? "waiting" : "connecting"),
+        p.state === "reconnecting" && t("connecting again"), p.admitted === false ? t("waiting") : p.state === "waiting" && t("connecting"),
       ].filter(Boolean).join(", ");
       const [name, about, letIn] = item.children;
       put(name, this.#nameOf(p.id, p.name));
       put(about, marks && ` (${marks})`);
       put(letIn, t("Let in"));
-      letIn.hidden = !this.mayLetIn || p.id === this.#own || p.state !== "waiting";
+      letIn.hidden = !this.mayLetIn || p.id === this.#own || p.admitted !== false;
       item.classList.toggle("speaking", roster.speaks(p.id));
     });
     // A list that somebody is choosing from stays as it is while nobody comes or goes.
-    const others = people.filter((p) => p.id !== this.#own && p.state !== "waiting");
+    const others = people.filter((p) => p.id !== this.#own && p.state !== "waiting" && p.admitted !== false);
     const listed = JSON.stringify(others.map((p) => [p.id, p.name]));
     if (listed !== this.#listed) this.#offer(others);
     this.#listed = listed;

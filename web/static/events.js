@@ -98,7 +98,6 @@ export class Events extends EventTarget {
 export class Roster {
   people = new Map(); // id -> Participant, in the order of joining
   speakers = new Map(); // group -> participant
-  room = null;
   layout = null; // of the picture that this client watches
   recording = "";
 
@@ -109,7 +108,6 @@ export class Roster {
       case "snapshot":
         if (!data.part) {
           this.people.clear();
-          this.room = data.room;
           this.recording = data.room.status?.recording ?? "";
           this.speakers = new Map([["", data.speaker], ...data.groups.map((g) => [g.group, g.speaker])]);
         }

@@ -3,9 +3,9 @@
 
 /**
  * Where, inside a stage of width x height, the tile of a participant's camera is,
- * when a picture of the layout's canvas is fitted into the stage: {left, top,
- * width, height}, and holes, the parts of it (from its own corner) that other
- * tiles cover. null where it is not shown.
+ * when a picture of the layout's canvas is fitted into the stage: {left, top, width,
+ * height}, fill, whether the picture is cropped to it, and holes, the parts of it
+ * (from its own corner) that other tiles cover. null where it is not shown.
  */
 export function tileOf(layout, participant, { width, height }) {
   const { canvas, shown } = layout;
@@ -22,7 +22,7 @@ export function tileOf(layout, participant, { width, height }) {
       holes.push({ left: (left - tile.x) * scale, top: (top - tile.y) * scale, width: (right - left) * scale, height: (bottom - top) * scale });
     }
   }
-  return { left: edge.left + tile.x * scale, top: edge.top + tile.y * scale, width: tile.width * scale, height: tile.height * scale, holes };
+  return { left: edge.left + tile.x * scale, top: edge.top + tile.y * scale, width: tile.width * scale, height: tile.height * scale, fill: tile.fill, holes };
 }
 
 /** A path around a tile, without its holes, by the even-odd rule. */
@@ -72,6 +72,6 @@ export class Overlay {
     if (!tile) return;
     for (const side of ["left", "top", "width", "height"]) this.#element.style[side] = `${tile[side]}px`;
     this.#element.style.clipPath = tile.holes.length ? outline(tile) : "";
-    this.#video.style.objectFit = this.#layout.fit === "fill" ? "cover" : "contain";
+    this.#video.style.objectFit = tile.fill ? "cover" : "contain";
   }
 }

@@ -10,7 +10,7 @@ import { Overlay } from "./overlay.js";
 import { reason, refusal, wordsOf } from "./problems.js";
 import { pathOf, randomRoom, roomOf } from "./room.js";
 import { Session } from "./session.js";
-import { hasToken, send, urlFor } from "./token.js";
+import { hasToken, send, urlFor, withToken } from "./token.js";
 
 const ui = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 
@@ -76,9 +76,15 @@ const loads = {
   "few-tiles": "The server is busy: who has not spoken lately is not seen",
 };
 
+const storage = {
+  low: "There is little space left for recordings.",
+  full: "There is no space left for recordings.",
+};
+
 // ---- lobby ----
 
 function enterLobby() {
+  ui["to-test"].href = withToken(hasToken() ? `/test?${new URLSearchParams({ room: roomOf(location.pathname) })}` : "/test");
   ui.room.value = roomOf(location.pathname) || randomRoom();
   ui.name.value = localStorage.getItem("name") ?? "";
   for (const button of Object.keys(toggles)) toggled(button, false);
@@ -124,7 +130,7 @@ async function join(event) {
 
 /** The page is this room's. */
 function enter() {
-  history.replaceState(null, "", pathOf(room) + location.hash);
+  history.replaceState(null, "", pathOf(room)); // without a token, which nobody is to see over one's shoulder
   ui["room-name"].textContent = room;
   document.title = `${room} · mixdown`;
 }
@@ -180,6 +186,7 @@ function happened(event, roster) {
     case "error": return say(wordsOf(event.data));
     case "overload": return put(ui.load, loads[event.data.name] ?? "");
     case "uplink": return;
+    case "storage": return event.data.level === "ok" || say(t(storage[event.data.level]));
     case "participant.left":
       if (event.data.id === session.id) return ended(event.data.reason, wordsOf({ code: event.data.reason }));
       break;
@@ -189,8 +196,8 @@ function happened(event, roster) {
   }
   if (event.type === "snapshot" && event.data.room.id !== room) moved(event.data.room.id);
   if (event.type.startsWith("recording.") || event.type === "snapshot") showRecording(roster.recording);
-  const { name, state, id } = event.data;
-  if (event.type === "participant.joined" && state === "waiting" && roster.room?.waitingRoom && chat.mayLetIn && id !== session.id) {
+  const { name, admitted, id } = event.data;
+  if (event.type === "participant.joined" && admitted === false && chat.mayLetIn && id !== session.id) {
     say(t("{name} is waiting to be let in.", { name: name || t("Somebody") }));
   }
   showPeople();
@@ -208,11 +215,11 @@ function moved(to) {
 function showPeople() {
   const n = roster.people.size;
   const own = roster.people.get(session.id);
-  const waits = own?.state === "waiting" && session.connected;
+  const waits = own?.admitted === false;
   ui.waiting.hidden = !waits;
   put(ui.people, waits ? "" : n <= 1 ? "Only you are here" : "{n} person|{n} people", { n });
   mutedByHost = Boolean(own?.send.audio.muted);
-  put(ui.muted, mutedByHost ? "You are muted by a host" : "");
+  put(ui.muted, own?.role === "viewer" ? "You watch and listen: nobody sees or hears you" : mutedByHost ? "You are muted by a host" : "");
   toggled("mute", mutedByHost || !tracks.audio?.enabled);
   ui.self.classList.toggle("speaking", roster.speaks(session.id));
   chat.list(roster);
@@ -249,8 +256,8 @@ function showRecording(id) {
 
 /** The server has ended the session: what was an accident is mended. */
 function ended(code, words) {
-  if (["kicked", "replaced", "room-closed"].includes(code)) end(words);
-  else if (code !== "left") reconnect();
+  if (["drained", "vanished", "never-connected"].includes(code)) reconnect();
+  else if (!["left", "moved"].includes(code)) end(words);
 }
 
 async function reconnect() {
@@ -363,9 +370,10 @@ async function endScreen() {
 
 async function toggleRecording() {
   ui.record.disabled = true;
+  const stopped = recording; // events change that meanwhile
   try {
-    const response = recording
-      ? await send(`/v1/recordings/${encodeURIComponent(recording)}`, {
+    const response = stopped
+      ? await send(`/v1/recordings/${encodeURIComponent(stopped)}`, {
         method: "PATCH", headers: { "Content-Type": "application/merge-patch+json" }, body: JSON.stringify({ state: "stopped" }),
       })
       : await send(`/v1/rooms/${encodeURIComponent(room)}/recordings`, {
@@ -373,7 +381,7 @@ async function toggleRecording() {
       });
     if (!response.ok) throw await refusal(response);
     const { media } = await response.json();
-    if (recording && media) await offerDownload(media);
+    if (stopped && media) await offerDownload(media);
   } catch (error) {
     if (error.status === 401 || error.status === 403) ui.record.hidden = true; // who may not is not offered it again
     say(t("Recording: {reason}", { reason: reason(error) }));

@@ -101,9 +101,6 @@ export class Session extends EventTarget {
   /** The participant is in another room now, and who it was. */
   set room(room) { if (this.participant) this.participant = `/v1/rooms/${encodeURIComponent(room)}/participants/${this.id}`; }
 
-  /** Whether media flow. */
-  get connected() { return this.#pc?.connectionState === "connected"; }
-
   /** The participant's id. */
   get id() { return this.participant?.split("/").pop() ?? ""; }
 

@@ -6,7 +6,7 @@ import { Media } from "./media.js";
 import { Loop, reach } from "./probe.js";
 import { reason, refusal } from "./problems.js";
 import { pathOf, randomRoom } from "./room.js";
-import { send } from "./token.js";
+import { send, withToken } from "./token.js";
 
 const ui = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const media = new Media(ui, ui.echo);
@@ -242,7 +242,8 @@ ui.copy.addEventListener("click", async () => {
 });
 addEventListener("pagehide", () => end());
 
-if (named) ui.back.href = pathOf(named);
+ui.back.href = withToken(named ? pathOf(named) : "/");
+history.replaceState(null, "", location.pathname + location.search); // without a token
 languageSwitch(ui.language);
 onLanguage(() => {
   ui.language.value = document.documentElement.lang;

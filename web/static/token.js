@@ -8,6 +8,9 @@ const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 /** Whether the page has a token; a server without keys wants none. */
 export const hasToken = () => token !== "";
 
+/** The address of another page of ours, which is to have the token as well. */
+export const withToken = (path) => token ? `${path}#token=${encodeURIComponent(token)}` : path;
+
 /** fetch, in the name of whoever the token was made for. */
 export function send(url, options = {}) {
   if (!token) return fetch(url, options);

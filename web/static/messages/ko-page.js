@@ -84,6 +84,8 @@ export default {
   "Download the recording": "녹화 내려받기",
   "This room has a PIN: enter it, then join.": "이 방에는 PIN이 있습니다. PIN을 넣고 참가하세요.",
   "You are in another room now: {room}": "이제 다른 방에 있습니다: {room}",
+  "You watch and listen: nobody sees or hears you": "보고 듣기만 합니다. 아무도 나를 보거나 듣지 못합니다",
+  "There is little space left for recordings.": "녹화할 저장 공간이 얼마 남지 않았습니다.",
   "You are muted by a host": "진행자가 나를 음소거했습니다",
   "A host has muted you, and only a host can change that.": "진행자가 나를 음소거했고, 진행자만 풀 수 있습니다.",
   "{name} is waiting to be let in.": "{name} 님이 입장을 기다립니다.",
