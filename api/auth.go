@@ -96,6 +96,9 @@ type Identity struct {
 	claims *token.Claims
 	keys   *token.Keyring
 	now    func() time.Time
+	// Where it was let in, and what ends that; nil is nothing.
+	room    mixer.RoomID
+	revoked *Revocations
 }
 
 // Silence is what somebody may not do in a room, whatever its moderators say.

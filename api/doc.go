@@ -21,6 +21,18 @@
 // /openapi.json comes from the code that answers. SDP, sessions and downloads
 // are plain handlers, registered by the same function and in the same document.
 //
+// # Who may
+//
+// A server with keys has [Keyed] for its Authorizer: package token says what a
+// token is, Keyed what it allows. testdata/who-may.md is the table of it, made by
+// a test that asks every route with every kind of token. Whoever adds a route says
+// which [Action] it is; one that says nothing does not compile.
+//
+// Not known is answered by 401 before anything is looked up, so that neither words
+// nor time tell what exists; not allowed by 403, alike for what is not there. What
+// a token says beyond the entering of a room ([Identity], [Silence]) is kept with
+// the session and holds for its life, also in another room.
+//
 // # Resources
 //
 // A write is always judged as a whole document: PUT's body, or what PATCH's

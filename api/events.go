@@ -302,6 +302,12 @@ func (s *Server) eventRoutes() {
 			if err != nil {
 				return err
 			}
+			who := scopeOf(r.Context()).identity
+			withdrawn, stop := who.withdrawn()
+			defer stop()
+			if f.ended == nil {
+				f.ended = withdrawn
+			}
 			if upgrades(r) {
 				return s.socket(w, r, f, x)
 			}

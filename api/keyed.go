@@ -187,7 +187,7 @@ func (k *Keyed) identity(c *token.Claims, g Grant) Identity {
 			Microphone: !c.MaySend("microphone"), Camera: !c.MaySend("camera"), Screen: !c.MaySend("screen_share"),
 			Listening: !c.MaySubscribe(), Writing: !c.MayWrite(),
 		},
-		claims: c, keys: k.Keys, now: k.now,
+		claims: c, keys: k.Keys, now: k.now, revoked: k.Revoked, room: g.Room,
 	}
 	who.Name, _ = cleanName(c.Name)
 	if t, err := video.ParseTier(c.Mix.MaxTier); err == nil {
@@ -206,6 +206,23 @@ func (who *Identity) may(g Grant) error {
 		return forbidden(why)
 	}
 	return nil
+}
+
+// withdrawn returns what is closed when the token is withdrawn by which somebody
+// was let in, for what goes on for long: nil without keys. The caller calls stop,
+// once.
+func (who *Identity) withdrawn() (done <-chan struct{}, stop func()) {
+	if who.revoked == nil {
+		return nil, func() {}
+	}
+	done, stop = who.revoked.follow(who.room, who.Subject)
+	// It may have been between the step and here.
+	if who.revoked.revoked(string(who.room), who.Subject, who.claims.Issued) {
+		over := make(chan struct{})
+		close(over)
+		done = over
+	}
+	return done, stop
 }
 
 // narrow sets what is known of somebody who joins, and returns as what he does

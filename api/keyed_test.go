@@ -491,6 +491,30 @@ func TestRevoke(t *testing.T) {
 	f.join("/v1/rooms/r/participants", bearer(k.make(speaker("ann")))...).want(t, 201)
 }
 
+// Who is removed is told no more of the room.
+func TestRevokeEndsStreams(t *testing.T) {
+	k := newKeys(t)
+	f := newFixture(t, false, k.configure)
+	ann, bob := bearer(k.make(speaker("ann"))), bearer(k.make(speaker("bob")))
+	f.join("/v1/rooms/r/participants", bob...).want(t, 201)
+	ended := make(chan reply, 3)
+	for range 2 {
+		go func() { ended <- f.do("GET", "/v1/rooms/r/events", "", ann...) }()
+	}
+	eventually(t, "two streams", func() bool { return f.openStreams() == 2 })
+	must(t, k.revoked.Revoke("r", "bob"))
+	must(t, k.revoked.Revoke("other", "ann"))
+	must(t, k.revoked.Revoke("r", "ann"))
+	for range 2 {
+		(<-ended).want(t, 200)
+	}
+	k.revoked.mu.Lock()
+	defer k.revoked.mu.Unlock()
+	if n := len(k.revoked.mu.streams); n != 0 {
+		t.Errorf("%d are followed for nobody", n)
+	}
+}
+
 // disk is a Bucket that remembers, and fails when it is told to.
 type disk struct {
 	data map[string][]byte

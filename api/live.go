@@ -269,6 +269,9 @@ func (s *Server) firstFrames(r *http.Request, o *mixer.Outlet) ([]*codec.Encoded
 func (s *Server) sendLive(w http.ResponseWriter, r *http.Request, o *mixer.Outlet, mux muxer, frames []*codec.EncodedFrame) {
 	out := writer{w: w, rc: http.NewResponseController(w), within: s.live.write, stalled: &s.live.stalled}
 	defer func() { mux.end(nil) }() // lets go of what it holds
+	who := scopeOf(r.Context()).identity
+	withdrawn, stop := who.withdrawn()
+	defer stop()
 	var batch []byte
 	for more := true; ; {
 		batch = batch[:0]
@@ -295,6 +298,8 @@ func (s *Server) sendLive(w http.ResponseWriter, r *http.Request, o *mixer.Outle
 		case <-o.Done():
 			more = false
 		case <-s.streams.drained:
+			more = false
+		case <-withdrawn:
 			more = false
 		}
 		frames = o.Take(frames[:0])

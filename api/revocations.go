@@ -36,7 +36,16 @@ type Revocations struct {
 		sync.RWMutex
 		at        map[string]time.Time // by key
 		forgotten int                  // for want of space
+		// streams are told when the token that they were opened with is withdrawn,
+		// by key. As many as there are streams, which are bounded elsewhere.
+		streams map[string]*withdrawal
 	}
+}
+
+// withdrawal ends the streams of one key.
+type withdrawal struct {
+	done    chan struct{}
+	streams int
 }
 
 // revocation is what a bucket holds.
@@ -51,7 +60,7 @@ func NewRevocations(bucket Bucket, now func() time.Time) (*Revocations, error) {
 	if now == nil {
 		r.now = time.Now
 	}
-	r.mu.at = make(map[string]time.Time)
+	r.mu.at, r.mu.streams = make(map[string]time.Time), make(map[string]*withdrawal)
 	if bucket == nil {
 		return r, nil
 	}
@@ -133,7 +142,32 @@ func (r *Revocations) keep(key string, at time.Time) (gone []string) {
 		r.mu.forgotten++
 	}
 	r.mu.at[key] = at
+	if w := r.mu.streams[key]; w != nil {
+		close(w.done)
+		delete(r.mu.streams, key)
+	}
 	return gone
+}
+
+// follow returns what is closed when the tokens of an identity are withdrawn for a
+// room. The caller calls stop, once.
+func (r *Revocations) follow(room mixer.RoomID, identity string) (done <-chan struct{}, stop func()) {
+	key := revocationKey(room, identity)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.mu.streams[key]
+	if w == nil {
+		w = &withdrawal{done: make(chan struct{})}
+		r.mu.streams[key] = w
+	}
+	w.streams++
+	return w.done, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if w.streams--; w.streams == 0 && r.mu.streams[key] == w {
+			delete(r.mu.streams, key)
+		}
+	}
 }
 
 // revoked reports whether a token of an identity that was made then has ended.
