@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"mixdown/api/token"
 	"mixdown/codec"
 	"mixdown/mixer"
 	"mixdown/mixer/layout"
@@ -428,8 +429,35 @@ func TestEventsAreBounded(t *testing.T) {
 	f.streams.leave("elsewhere")
 	l.cancel()
 	eventually(t, "the server has noticed", func() bool { return f.openStreams() == 0 })
-	if n := f.streams.refused.Load(); n != 2 || len(f.streams.mu.byAddress) != 0 {
-		t.Errorf("%d refused, %v left", n, f.streams.mu.byAddress)
+	if n := f.streams.refused.Load(); n != 2 || len(f.streams.mu.byClient) != 0 {
+		t.Errorf("%d refused, %v left", n, f.streams.mu.byClient)
+	}
+}
+
+// Who has a token is counted by that as well, wherever it comes from.
+func TestEventsAreBoundedPerToken(t *testing.T) {
+	st := newStreams(-1, 2)
+	client := func(address, subject string) []string {
+		r := httptest.NewRequest("GET", "/v1/events", nil)
+		r.RemoteAddr = address + ":1234"
+		who := Identity{claims: &token.Claims{Key: "k", Subject: subject}}
+		return streamClient(r.WithContext(context.WithValue(r.Context(), scopeKey{}, &scope{identity: who})))
+	}
+	must(t, st.enter(client("192.0.2.1", "ann")...))
+	must(t, st.enter(client("192.0.2.2", "ann")...))
+	for range 2 {
+		if err := st.enter(client("192.0.2.3", "ann")...); err == nil {
+			t.Fatal("a third one of Ann's was let in")
+		}
+	}
+	must(t, st.enter(client("192.0.2.1", "bob")...))
+	must(t, st.enter(client("192.0.2.4", "")...)) // an invitation is nobody's in particular
+	must(t, st.enter(client("192.0.2.5", "")...))
+	must(t, st.enter(client("192.0.2.6", "")...))
+	st.leave(client("192.0.2.2", "ann")...)
+	must(t, st.enter(client("192.0.2.3", "ann")...))
+	if n := st.refused.Load(); n != 2 || st.mu.open != 6 {
+		t.Errorf("%d refused, %d open", n, st.mu.open)
 	}
 }
 

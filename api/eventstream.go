@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,7 @@ type streams struct {
 	mu struct {
 		sync.Mutex
 		open      int
-		byAddress map[string]int
+		byClient  map[string]int           // see streamClient
 		snapshots map[string]snapshotFrame // by life of a room
 	}
 }
@@ -75,7 +76,7 @@ func newStreams(limit, perAddress int) *streams {
 		process: rand.Text()[:10], max: limit, perAddress: perAddress,
 		beat: heartbeat, write: streamWrite, drained: make(chan struct{}),
 	}
-	st.mu.byAddress = make(map[string]int)
+	st.mu.byClient = make(map[string]int)
 	st.mu.snapshots = make(map[string]snapshotFrame)
 	return st
 }
@@ -83,12 +84,13 @@ func newStreams(limit, perAddress int) *streams {
 // end tells all streams to end.
 func (st *streams) end() { st.drainOnce.Do(func() { close(st.drained) }) }
 
-// enter counts one more stream of an address, or refuses it.
-func (st *streams) enter(address string) error {
+// enter counts one more stream of a client, by all that it is counted by, or
+// refuses it.
+func (st *streams) enter(who ...string) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {
-	case st.perAddress >= 0 && st.mu.byAddress[address] >= st.perAddress:
+	case st.perAddress >= 0 && slices.ContainsFunc(who, func(k string) bool { return st.mu.byClient[k] >= st.perAddress }):
 		st.refused.Add(1)
 		return tooManyStreams.problem("close one first")
 	case st.max >= 0 && st.mu.open >= st.max:
@@ -96,17 +98,32 @@ func (st *streams) enter(address string) error {
 		return overloaded.problem("the server streams events to as many clients as it may")
 	}
 	st.mu.open++
-	st.mu.byAddress[address]++
+	for _, k := range who {
+		st.mu.byClient[k]++
+	}
 	return nil
 }
 
-func (st *streams) leave(address string) {
+func (st *streams) leave(who ...string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.mu.open--
-	if st.mu.byAddress[address]--; st.mu.byAddress[address] <= 0 {
-		delete(st.mu.byAddress, address)
+	for _, k := range who {
+		if st.mu.byClient[k]--; st.mu.byClient[k] <= 0 {
+			delete(st.mu.byClient, k)
+		}
 	}
+}
+
+// streamClient is what the streams of a request's client are counted by: its
+// address, and the holder of its token, who may have many.
+func streamClient(r *http.Request) []string {
+	address, _ := limitKey(r)
+	who := []string{address}
+	if c := scopeOf(r.Context()).identity.claims; c != nil && c.Subject != "" {
+		who = append(who, "token "+c.Key+" "+c.Subject) // no address looks like that
+	}
+	return who
 }
 
 // saved returns a snapshot that is young enough.
@@ -146,11 +163,11 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, f feed) error {
 		streamHeader(w)
 		return nil
 	}
-	address, _ := limitKey(r)
-	if err := s.streams.enter(address); err != nil {
+	who := streamClient(r)
+	if err := s.streams.enter(who...); err != nil {
 		return err
 	}
-	defer s.streams.leave(address)
+	defer s.streams.leave(who...)
 	sub, at, first, err := s.opening(r.Context(), f, after, known)
 	if err != nil {
 		return err

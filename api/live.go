@@ -169,8 +169,7 @@ func (s *Server) watch(form liveForm) rawHandler {
 		if err := s.mayWatch(r, room); err != nil {
 			return err
 		}
-		address, _ := limitKey(r)
-		leave, err := s.enterLive(address, room.Info().Life)
+		leave, err := s.enterLive(streamClient(r), room.Info().Life)
 		if err != nil {
 			return err
 		}

@@ -93,7 +93,7 @@ func TestLiveRequestsThatAreRefused(t *testing.T) {
 	for _, target := range []string{webm, ogg, jpg} {
 		f.do("GET", target, "").problem(t, 403, "locked")
 	}
-	if n := f.live.mu.open; n != 0 || len(f.live.mu.byRoom) != 0 || len(f.streams.mu.byAddress) != 0 {
+	if n := f.live.mu.open; n != 0 || len(f.live.mu.byRoom) != 0 || len(f.streams.mu.byClient) != 0 {
 		t.Errorf("%d streams are open that were refused", n)
 	}
 }

@@ -71,18 +71,19 @@ func (l *liveStreams) leave(life string) {
 	}
 }
 
-// enterLive counts one more live stream of an address and a room, or refuses it.
-func (s *Server) enterLive(address, life string) (leave func(), err error) {
-	if err := s.streams.enter(address); err != nil {
+// enterLive counts one more live stream of a client (see streamClient) and a room,
+// or refuses it.
+func (s *Server) enterLive(who []string, life string) (leave func(), err error) {
+	if err := s.streams.enter(who...); err != nil {
 		return nil, err
 	}
 	if err := s.live.enter(life); err != nil {
-		s.streams.leave(address)
+		s.streams.leave(who...)
 		return nil, err
 	}
 	return func() {
 		s.live.leave(life)
-		s.streams.leave(address)
+		s.streams.leave(who...)
 	}, nil
 }
 

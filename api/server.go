@@ -64,7 +64,8 @@ type Config struct {
 	// whole office may have one address, and to no limit without an Authorizer.
 	MaxPerAddress int
 	// MaxStreams is how many clients may be told of events at one time, and
-	// MaxStreamsPerAddress how many of one address; negative is no limit.
+	// MaxStreamsPerAddress how many of one address, and of one token's holder at
+	// whatever addresses; negative is no limit.
 	// Default to 4096 and 100, and without an Authorizer to 2000 per address.
 	MaxStreams, MaxStreamsPerAddress int
 	// MaxLive is how many clients may watch or listen by plain HTTP at one time,

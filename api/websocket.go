@@ -50,11 +50,11 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request, f feed, x *sessi
 	if s.draining.Load() {
 		return draining.problem("try again, on another server")
 	}
-	address, _ := limitKey(r)
-	if err := s.streams.enter(address); err != nil {
+	who := streamClient(r)
+	if err := s.streams.enter(who...); err != nil {
 		return err
 	}
-	defer s.streams.leave(address)
+	defer s.streams.leave(who...)
 	sub, at, first, err := s.opening(r.Context(), f, after, known)
 	if err != nil {
 		return err
