@@ -146,28 +146,31 @@ func New(cfg Config) (*Sender, error) {
 	return s, nil
 }
 
+// strays is logged of events that nobody is told of any more.
+const strays = "events are forgotten whose webhook is not configured any more"
+
 // load reads what is in the store, and takes out what is for nobody.
 func (s *Sender) load() error {
-	var strays []string
+	var found []string
 	err := s.cfg.Store.Each("", func(key string, value []byte) error {
 		name, number, err := readKey(key)
 		s.writing.number = max(s.writing.number, number)
 		e := s.mu.endpoints[name]
 		if err != nil || e == nil {
-			strays = append(strays, key)
+			found = append(found, key)
 			return nil
 		}
 		ev, err := readStored(value)
 		if err != nil {
-			strays = append(strays, key)
+			found = append(found, key)
 			return nil
 		}
 		e.lanes.add(ev.Room, item{number, ev.At})
 		return nil
 	})
-	if err == nil && len(strays) > 0 {
-		s.cfg.Log.Warn("events are forgotten whose webhook is not configured any more", "events", len(strays))
-		err = s.forget(strays)
+	if err == nil && len(found) > 0 {
+		s.cfg.Log.Warn(strays, "events", len(found))
+		err = s.forget(found)
 	}
 	return err
 }
@@ -311,7 +314,11 @@ func (s *Sender) Configure(endpoints []Endpoint) error {
 	s.mu.Unlock()
 	var errs []error
 	for _, e := range old {
-		errs = append(errs, s.forget(e.end()))
+		left := e.end()
+		if len(left) > 0 {
+			s.cfg.Log.Warn(strays, "webhook", e.name, "events", len(left))
+		}
+		errs = append(errs, s.forget(left))
 	}
 	return errors.Join(errs...)
 }
