@@ -84,7 +84,14 @@ func humaConfig(version string) huma.Config {
 				Description: "A conference server that sends everybody one mixed audio and video stream. " +
 					"Operations marked x-stability: experimental may still change.",
 			},
-			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{"token": {
+					Type: "http", Scheme: "bearer", BearerFormat: "JWT",
+					Description: "Where the server has keys. Sessions need none: their secret is in the path",
+				}},
+			},
+			Security: []map[string][]string{{}, {"token": {}}},
 		},
 		// huma looks "json" up for whatever ends in "+json".
 		Formats: map[string]huma.Format{

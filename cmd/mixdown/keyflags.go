@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"mixdown/api"
 	"mixdown/api/token"
 )
@@ -104,6 +106,18 @@ func (a *App) useKeys(f serverKeyFlags, c *api.Config) error {
 		return err
 	}
 	f.warn(a.log)
+	for _, m := range []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "mixdown_tokens_revoked", Help: "Identities in rooms whose tokens from before are good no more.",
+		}, func() float64 { held, _ := revoked.Len(); return float64(held) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "mixdown_tokens_revoked_forgotten_total", Help: "Of these, forgotten too early for want of space.",
+		}, func() float64 { _, forgotten := revoked.Len(); return float64(forgotten) }),
+	} {
+		if err := a.registry.Register(m); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
 	c.Authorizer, c.Revoke = &api.Keyed{Keys: keys, Revoked: revoked}, revoked.Revoke
 	a.onReload(func(now *serveCmd) error {
 		if !now.Keys.given() {
