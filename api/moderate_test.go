@@ -244,7 +244,7 @@ func TestPINs(t *testing.T) {
 	f := newFixture(t, false, quiet)
 	f.authorizer = named{}
 	var room Room
-	f.do("PUT", "/v1/rooms/r", `{"pin":"4711"}`).want(t, 201).json(t, &room)
+	f.do("PUT", "/v1/rooms/r", `{"pin":"4711830619472510"}`).want(t, 201).json(t, &room)
 	if room.PIN != "****" {
 		t.Errorf("the PIN is shown as %q", room.PIN)
 	}
@@ -257,25 +257,25 @@ func TestPINs(t *testing.T) {
 	now := time.Now()
 	f.pins.now = func() time.Time { return now }
 	for range 20 { // who knows it may come as often as he likes
-		first := join("4711").want(t, 201)
+		first := join("4711830619472510").want(t, 201)
 		f.do("DELETE", first.Header.Get("Location"), "").want(t, 200)
 	}
 	for i := range pinTriesPerWindow {
-		join(fmt.Sprint(1000+i)).problem(t, 403, "pin")
+		join(fmt.Sprint(1000830619472510+i)).problem(t, 403, "pin")
 	}
-	p := join("4711")
+	p := join("4711830619472510")
 	p.problem(t, 429, "too-many-pins")
 	if after := p.Header.Get("Retry-After"); after != "61" {
 		t.Errorf("Retry-After: %s", after)
 	}
-	f.do("GET", "/v1/rooms/r/live.webm", "", "Room-Pin", "4711").problem(t, 429, "too-many-pins")
-	f.do("PUT", "/v1/rooms/s", `{"pin":"4712"}`).want(t, 201)
-	f.join("/v1/rooms/s/participants", "Room-Pin", "4712").want(t, 201) // another room
+	f.do("GET", "/v1/rooms/r/live.webm", "", "Room-Pin", "4711830619472510").problem(t, 429, "too-many-pins")
+	f.do("PUT", "/v1/rooms/s", `{"pin":"4712830619472510"}`).want(t, 201)
+	f.join("/v1/rooms/s/participants", "Room-Pin", "4712830619472510").want(t, 201) // another room
 	now = now.Add(pinWindow)
-	join("4711").want(t, 201)
+	join("4711830619472510").want(t, 201)
 
 	// What is not said of it leaves it as it is.
-	for body, pin := range map[string]string{`{"name":"x"}`: "4711", `{"pin":"****"}`: "4711"} {
+	for body, pin := range map[string]string{`{"name":"x"}`: "4711830619472510", `{"pin":"****"}`: "4711830619472510"} {
 		f.do("PATCH", "/v1/rooms/r", body).want(t, 200).json(t, &room)
 		if room.PIN != "****" {
 			t.Errorf("after %s the PIN is shown as %q", body, room.PIN)
@@ -286,7 +286,8 @@ func TestPINs(t *testing.T) {
 	f.do("PATCH", "/v1/rooms/s", `{"pin":null}`).want(t, 200)
 	f.join("/v1/rooms/s/participants").want(t, 201)
 	f.do("PATCH", "/v1/rooms/s", `{"pin":"****"}`).problem(t, 422, "invalid")
-	for _, secret := range []string{"4711", "4712", "1000"} {
+	// (Shorter ones would be in some time or other.)
+	for _, secret := range []string{"4711830619472510", "4712830619472510", "1000830619472510"} {
 		if strings.Contains(f.log.String(), secret) {
 			t.Errorf("%s is in the log", secret)
 		}
