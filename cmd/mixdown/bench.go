@@ -41,7 +41,7 @@ type benchRoomCmd struct {
 	Latency      time.Duration `default:"30s" help:"How long to measure the latency of sound afterwards, 0s for none; that of pictures then is not measured either (${default})."`
 	NoRecord     bool          `help:"Do not record meanwhile; the skew in the file is not measured then."`
 	SkewOnly     bool          `help:"Of these measure nothing but the skew, more often."`
-	Requests     int           `default:"0" placeholder:"N" help:"How many requests a second are sent by REST meanwhile, one of ten to make a room and two to change something (none)."`
+	Requests     int           `default:"0" placeholder:"N" help:"How many requests a second are sent by REST meanwhile, three of ten to change something (none)."`
 	Impair       string        `placeholder:"SPEC" help:"Faults of some links, both ways, as loss=5%,burst=3,delay=30ms,jitter=30ms,rate=500kbps; also rate=300kbps@10s (from then on), drop=2s@10s, rebind=15s (a new address), drift=300ppm and others."`
 	ImpairCount  int           `default:"2" help:"How many participants have such links (${default})."`
 	Seed         uint64        `default:"1" help:"Seed of those faults (${default})."`

@@ -123,8 +123,8 @@ func (a *asking) one(ctx context.Context, n int64, asker int) error {
 		if !a.room.given {
 			method, body = http.MethodPatch, fmt.Sprintf(`{"metadata":"%d"}`, n)
 		}
-	case 9: // made, or made anew
-		method, url, body = http.MethodPut, fmt.Sprintf("%s/v1/rooms/bench-%d", a.room.root, asker), `{"emptyTimeout":1}`
+	case 9: // made at first, then set anew; it must not end meanwhile
+		method, url, body = http.MethodPut, fmt.Sprintf("%s/v1/rooms/bench-%d", a.room.root, asker), `{"emptyTimeout":300}`
 	}
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader([]byte(body)))
 	if err != nil {
