@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"mixdown/api"
 	"mixdown/api/store"
@@ -84,6 +85,8 @@ type Config struct {
 	LateAfter      time.Duration
 	// Log defaults to discarding.
 	Log *slog.Logger
+	// Tracer traces joins; nil traces nothing.
+	Tracer trace.Tracer
 	// LogLevel sets the level of Log; nil is one that cannot be changed.
 	LogLevel *slog.LevelVar
 }
@@ -201,8 +204,8 @@ func NewApp(cfg Config) (app *App, err error) {
 	a.registerReloaders()
 	surface := api.Config{
 		Log: a.log, Rooms: a.rooms, Engine: a.engine, Recordings: a.store, Origins: cfg.Origins,
-		KeptRooms: a.state.Bucket("rooms"), Presets: cfg.Lasting.presets(),
-		ICEServers: iceServers, Pages: web.Handler(), Metrics: a.registry, Version: Version(),
+		Bans: a.state.Bucket("bans"), KeptRooms: a.state.Bucket("rooms"), Presets: cfg.Lasting.presets(),
+		ICEServers: iceServers, Pages: web.Handler(), Metrics: a.registry, Tracer: cfg.Tracer, Version: Version(),
 	}
 	if err = a.useKeys(cfg.Keys, &surface); err != nil {
 		return nil, err
