@@ -57,6 +57,7 @@ type Tile struct {
 	Width       int    `json:"width"`
 	Height      int    `json:"height"`
 	Z           int    `json:"z" doc:"Greater for what lies over others"`
+	Fill        bool   `json:"fill" doc:"The picture is cropped to the tile"`
 }
 
 // LayoutCost is what a picture costs.
@@ -106,7 +107,7 @@ func layoutOf(info mixer.LayoutInfo) Layout {
 	for _, t := range info.Tiles {
 		l.Shown = append(l.Shown, Tile{
 			Participant: string(t.Participant), Source: t.Source.String(), Name: t.Name,
-			X: t.Rect.X, Y: t.Rect.Y, Width: t.Rect.W, Height: t.Rect.H, Z: t.Z,
+			X: t.Rect.X, Y: t.Rect.Y, Width: t.Rect.W, Height: t.Rect.H, Z: t.Z, Fill: t.Fill,
 		})
 	}
 	return l
