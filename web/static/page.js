@@ -26,8 +26,9 @@ const chat = new Chat(ui, write, letIn);
 const overlay = new Overlay(ui.self, ui.stage);
 const arrangement = new Arrangement(ui, say, () => toggled("hide-self", arrangement.hidden));
 
-// A lost connection is made anew after these pauses, in milliseconds.
-const retryPauses = [500, 2000, 4000, 8000, 15000];
+// A lost connection is made anew after these pauses, in milliseconds: for two
+// minutes, in which a lift arrives and a server has restarted.
+const retryPauses = [500, 2000, 4000, 8000, 15000, 15000, 15000, 15000, 15000, 15000];
 
 // ---- words ----
 
