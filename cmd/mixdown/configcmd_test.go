@@ -221,3 +221,30 @@ func TestEntrypointMakesTheKeyOnce(t *testing.T) {
 		t.Errorf("%v: the second start made another key", err)
 	}
 }
+
+// FuzzCheckConfig: whatever a file holds, its faults are told and nothing panics;
+// and serve takes what has none.
+func FuzzCheckConfig(f *testing.F) {
+	for _, s := range []string{
+		"drain: 3s\n", "cores: .inf\n", "media: []\n", "webhook:\n- url: 7\n", "preset: {a: {b: [1, null]}}\n", "preset: [1]\n", "webhook: {a: b}\n",
+		"public-address: [::1, x]\n", "ice-lite: maybe\n", "turn-secret: \"\"\n", "tls: auto\ndomain: [x]\n", "? [a]\n: b\n", "<<: {drain: 1s}\n", "drain: *a\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		// Files that it could name are somebody's.
+		if bytes.Contains(data, []byte("keys")) || bytes.Contains(data, []byte("/")) {
+			return
+		}
+		if checkConfig(data) != nil {
+			return
+		}
+		file := filepath.Join(t.TempDir(), "mixdown.yaml")
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseServe(t, "--config", file); err != nil {
+			t.Errorf("the file is good, and serve says %v", err)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,6 +47,13 @@ func TestRefusals(t *testing.T) {
 			if r.Method == http.MethodPost {
 				w.Header().Set("Location", "/v1/sessions/x")
 				w.WriteHeader(http.StatusCreated)
+			}
+		}, "the server tells of none"},
+		"nonsense": {func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				w.Header().Set("Location", "/v1/sessions/x")
+				w.WriteHeader(http.StatusCreated)
+				_, _ = io.WriteString(w, "a=candidate:1 1 udp 1 192.0.2.1 1 typ host\r\n")
 			}
 		}, "answer: "},
 	} {
