@@ -168,7 +168,7 @@ func voices(c audiotest.Click) bool { return c.DB < 15.5 }
 // encoder without history every one amid sound is flagged, and nothing else is.
 // MIXDOWN_LONG=1 makes it an hour.
 func TestSwitchesAreNotHeard(t *testing.T) {
-	length := simulated(2*time.Minute, time.Hour)
+	length := simulated(time.Minute, 2*time.Minute, time.Hour)
 	heard, found := conversation(t, length, false)
 	if len(found) < int(length/(2*time.Second)) {
 		t.Fatalf("%d switches in %v", len(found), length)

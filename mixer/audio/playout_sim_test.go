@@ -13,13 +13,16 @@ import (
 
 const ms = time.Millisecond
 
-// simulated is how much time a simulation covers: so much, or with
-// MIXDOWN_LONG=1 in the environment all that is worth a wait.
-func simulated(short, long time.Duration) time.Duration {
-	if os.Getenv("MIXDOWN_LONG") != "" {
+// simulated is how much time a simulation covers: what is usual, with -short less,
+// and with MIXDOWN_LONG=1 in the environment all that is worth a wait.
+func simulated(short, usual, long time.Duration) time.Duration {
+	switch {
+	case os.Getenv("MIXDOWN_LONG") != "":
 		return long
+	case testing.Short():
+		return short
 	}
-	return short
+	return usual
 }
 
 // A clean link: nothing is ever concealed, and the wait is little more than
@@ -33,12 +36,12 @@ func TestCleanLinkLatency(t *testing.T) {
 		link func(i int) *link
 		long time.Duration
 	}{
-		{"arithmetic", func(int) *link { return newLink(t, talking) }, 10 * time.Minute},
+		{"arithmetic", func(int) *link { return newLink(t, talking) }, simulated(time.Minute, 10*time.Minute, 10*time.Minute)},
 		{"Opus", func(i int) *link {
 			l := newRealLink(t)
 			l.replay(speech[i*100:])
 			return l
-		}, simulated(30*time.Second, 10*time.Minute)},
+		}, simulated(10*time.Second, 30*time.Second, 10*time.Minute)},
 	} {
 		r := rand.New(rand.NewPCG(8, 9))
 		var all []time.Duration
@@ -119,14 +122,14 @@ func TestDriftDoesNotAccumulate(t *testing.T) {
 			l.ppm = ppm
 			d := uniform(11, 4*ms)
 			l.delay = func(int64, time.Duration) time.Duration { return d() }
-			l.run(time.Hour)
+			l.run(simulated(10*time.Minute, time.Hour, time.Hour))
 			concealed := l.concealedSince(250)
 			t.Logf("%s %+v ppm: concealed %d ticks, latency p50 %v p99 %v max %v, %+v", signal.name, ppm, concealed,
 				l.quantile(250, 0.5), l.quantile(250, 0.99), l.quantile(250, 1), l.playout.Stats())
 			if p99, most := l.quantile(250, 0.99), l.quantile(250, 1); p99 > 40*ms || most > 50*ms {
 				t.Errorf("%s %+v ppm: latency p99 %v, at most %v", signal.name, ppm, p99, most)
 			}
-			// That is 1.08 s of drift, 54 ticks.
+			// An hour is 1.08 s of drift, 54 ticks.
 			if s := l.playout.Stats(); concealed > 0 || s.Underruns > 3 {
 				t.Errorf("%s %+v ppm: %d ticks concealed, %d underruns", signal.name, ppm, concealed, s.Underruns)
 			}
@@ -192,7 +195,7 @@ func TestTargetFollowsJitter(t *testing.T) {
 // or not: silence goes first, at most one splice a stall, and no clicks.
 func TestStallsInSpeech(t *testing.T) {
 	const every = 8 * time.Second
-	for seed := range uint64(3) {
+	for seed := range uint64(simulated(1, 3, 3)) {
 		x := audiotest.Speech(50+seed, 60*second)
 		if real, ok := clip(t, "speech-02.ogg"); ok && seed == 0 {
 			x = slices.Concat(real, real)

@@ -99,7 +99,7 @@ func (r repair) over(t *testing.T, x []int16, lost func(int64) bool) (estoi floa
 // README is this test's on all clips, with MIXDOWN_LONG=1.
 func TestRepairIsUnderstood(t *testing.T) {
 	var x []int16
-	for i := range int(simulated(1, 8)) {
+	for i := range int(simulated(1, 1, 8)) {
 		if y, ok := clip(t, fmt.Sprintf("speech-%02d.ogg", 2*i+1)); ok {
 			x = append(x, y...)
 		}
