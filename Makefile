@@ -120,10 +120,10 @@ lint: vet .cache/bin/staticcheck
 	@GOFLAGS= GOBIN=$(CURDIR)/.cache/bin go install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE_VERSION) || touch $@
 
 # All but most tests of the whole program, which take four minutes: of those the
-# ones that tell in seconds whether it works.
+# ones that tell in seconds whether it works. Simulations cover less time than usual.
 unit: .cache/bin/pebble
-	go test $$(go list ./... | grep -v '^mixdown/cmd/mixdown$$')
-	go test -run 'Import|Default|Flag|File|Usage|Version|Join|Admin|TwoHear|TLS|ACME' ./cmd/mixdown
+	go test -short $$(go list ./... | grep -v '^mixdown/cmd/mixdown$$')
+	go test -short -run 'Import|Default|Flag|File|Usage|Version|Join|Admin|TwoHear|TLS|ACME' ./cmd/mixdown
 
 # The tests of the whole program measure pauses, so nothing runs beside them, and
 # once without the race detector, which makes everything too slow to tell.
