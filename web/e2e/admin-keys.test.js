@@ -90,8 +90,8 @@ test("a recording plays by a token of its own", async () => {
     });
     await page.click("#room-record");
     await page.click("#recording-list [data-act=play]"); // waits until it can be
-    await until("it plays", () => page.$eval("#recording-list video", (v) => v.duration > 0));
-    const played = new URL(await page.$eval("#recording-list video", (v) => v.src)).searchParams.get("token");
+    await until("it plays", () => page.locator("#recording-list video").evaluate((v) => v.duration > 0));
+    const played = new URL(await page.locator("#recording-list video").evaluate((v) => v.src)).searchParams.get("token");
     assert.ok(played && played !== all, "addresses have no token that is good for more");
   } finally {
     await film.close();
