@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -173,7 +174,8 @@ func addressKey(text string) (string, error) {
 	return addressKeyOf(addr.Unmap().WithZone("")), nil
 }
 
-func newBanID() string { return "ban_" + newSecret()[:13] }
+// newBanID is like the mixer's ids.
+func newBanID() string { return "ban_" + rand.Text()[:13] }
 
 func (s *Server) deleteBan(ctx context.Context, in *BanPath) (*empty, error) {
 	if err := s.bans.lift(mixer.RoomID(in.Room), in.Ban); err != nil {
