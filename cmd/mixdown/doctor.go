@@ -214,7 +214,7 @@ func (d *doctor) ports(ctx context.Context, serve *serveCmd) {
 	cfg := serve.config(slog.New(slog.DiscardHandler))
 	cfg.HTTP, cfg.Admin, cfg.Data, cfg.MediaDir = "127.0.0.1:0", adminOff, data, ""
 	cfg.FlightRecorder, cfg.Keys, cfg.Webhooks.Endpoints = false, Config{}.Keys, nil
-	cfg.Cores = 0 // how busy the machine is, is not the question
+	cfg.Cores = 0                  // how busy the machine is, is not the question
 	if cfg.TLS.mode() == tlsAuto { // no certificate is asked for
 		cfg.TLS = tlsFlags{TLS: tlsSelf}
 	}
