@@ -248,3 +248,17 @@ func FuzzCheckConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestTokenBesideAServersEnvironment: in a container the environment is serve's,
+// and mixdown token has to run there.
+func TestTokenBesideAServersEnvironment(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "keys")
+	t.Setenv("MIXDOWN_ADMIN", "127.0.0.1:9090")
+	if code, _, errs := runMain(t, "keys", "new", keys); code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	t.Setenv("MIXDOWN_KEYS", keys)
+	if code, out, errs := runMain(t, "token", "--admin"); code != 0 || strings.Count(out, ".") != 2 {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+}

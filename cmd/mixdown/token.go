@@ -27,7 +27,7 @@ type tokenCmd struct {
 	MaxTier  string        `placeholder:"WxH@FPS" help:"The largest picture that the holder is sent."`
 	Canvas   bool          `name:"personal-canvas" help:"The holder may have a picture of its own."`
 	Hidden   bool          `help:"Nobody is told that the holder is in the room."`
-	Admin    bool          `help:"Everything in all rooms: for programs of the server's owner, and for its page /admin."`
+	Admin    bool          `env:"-" help:"Everything in all rooms: for programs of the server's owner, and for its page /admin."`
 	Link     string        `placeholder:"URL" help:"Print an invitation, a link to the room's page, instead: of the server at https://HOST[:PORT]."`
 }
 
