@@ -17,9 +17,6 @@ import (
 	"mixdown/mixer"
 )
 
-// hiddenPIN stands for a PIN where one is shown; sent back, it changes nothing.
-const hiddenPIN = "****"
-
 // Mute is what can be set for everybody in a room at once.
 type Mute struct {
 	Send MuteSend `json:"send"`
