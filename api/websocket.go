@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
@@ -76,8 +77,10 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request, f feed, x *sessi
 		readSocket(ctx, conn, said)
 	}()
 	h := hearing{s: s, x: x, f: &f, signals: true, upgrade: r}
+	out := &socketOutlet{ctx: ctx, conn: conn, st: s.streams, dead: cancel, pinging: make(chan struct{}, 1)}
+	defer out.pings.Wait()
 	why := s.tellOn(ctx, &listener{
-		out: &socketOutlet{ctx, conn, s.streams}, gone: gone, said: said,
+		out: out, gone: gone, said: said,
 		hear:    func(m []byte, at position) ([]byte, bool, error) { return h.hear(ctx, m, at) },
 		request: scopeOf(r.Context()).id,
 	}, &f, sub, at, first)
@@ -114,9 +117,12 @@ func readSocket(ctx context.Context, conn *websocket.Conn, said chan<- []byte) {
 
 // socketOutlet writes to a WebSocket, with a deadline for each message.
 type socketOutlet struct {
-	ctx  context.Context
-	conn *websocket.Conn
-	st   *streams
+	ctx     context.Context
+	conn    *websocket.Conn
+	st      *streams
+	dead    context.CancelFunc // of ctx
+	pinging chan struct{}      // one slot: a pong is waited for
+	pings   sync.WaitGroup     // ends soon after ctx
 }
 
 func (o *socketOutlet) put(frames []byte) bool {
@@ -125,8 +131,22 @@ func (o *socketOutlet) put(frames []byte) bool {
 	})
 }
 
-// beat waits for the client's pong: one is due in less than a round trip.
-func (o *socketOutlet) beat() bool { return o.inTime(o.conn.Ping) }
+// beat asks for a pong, without which the connection ends. It does not wait: the
+// pong cannot be read before what the client has said, which only who tells it of
+// events takes.
+func (o *socketOutlet) beat() bool {
+	select {
+	case o.pinging <- struct{}{}:
+		o.pings.Go(func() {
+			if !o.inTime(o.conn.Ping) {
+				o.dead()
+			}
+			<-o.pinging
+		})
+	default: // one is due in less than a round trip
+	}
+	return true
+}
 
 // inTime reports whether f, which ends with its context, had no error.
 func (o *socketOutlet) inTime(f func(context.Context) error) bool {

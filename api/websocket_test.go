@@ -302,3 +302,26 @@ func TestPost(t *testing.T) {
 		}
 	}
 }
+
+// What a client says while its pong is waited for does not keep that from being
+// read.
+func TestSocketSpeaksBeforePong(t *testing.T) {
+	f := newFixture(t, false)
+	f.streams.beat, f.streams.write = 20*time.Millisecond, 10*time.Second
+	url := overTCP(t, f)
+	var conn *websocket.Conn
+	conn, _, err := websocket.Dial(t.Context(), url+"/v1/events", &websocket.DialOptions{
+		OnPingReceived: func(ctx context.Context, _ []byte) bool {
+			return conn.Write(ctx, websocket.MessageText, []byte("{}")) == nil // and then the pong
+		},
+	})
+	must(t, err)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	s := &socket{t, conn}
+	for range 3 {
+		s.until("error")
+	}
+	if n := f.streams.stalled.Load(); n != 0 {
+		t.Errorf("%d stalled", n)
+	}
+}
