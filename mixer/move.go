@@ -186,7 +186,10 @@ func (p *Participant) inherit(old *Participant, a *attachment, epoch time.Durati
 	p.view.said.Lock()
 	p.view.said.path = said
 	p.view.said.Unlock()
-	p.endpoint.Store(&attachment{Endpoint: e, sends: a.sends, takes: a.takes})
+	if !p.endpoint.CompareAndSwap(nil, &attachment{Endpoint: e, sends: a.sends, takes: a.takes}) {
+		// He was taken out of the new room meanwhile, or it has ended: as in Attach.
+		_ = e.Close()
+	}
 }
 
 // rebased is a connection that was made in another room, and sends by that room's

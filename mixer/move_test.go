@@ -179,6 +179,32 @@ func TestMoveOfOneWhoLeaves(t *testing.T) {
 	}
 }
 
+// TestMoveIntoRoomThatEnds: a room that ends while somebody is on his way into it
+// closes his connection.
+func TestMoveIntoRoomThatEnds(t *testing.T) {
+	m := newManager(t)
+	from := newTestRoom(t, m, RoomConfig{ID: "from"})
+	to := newTestRoom(t, m, RoomConfig{ID: "to"})
+	p, c := enter(t, from, "p")
+	next, err := to.expect(t.Context(), "test", p, codec.VP8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, without, err := from.letGo(t.Context(), "test", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.DeleteRoom(t.Context(), "to"); err != nil {
+		t.Fatal(err)
+	}
+	from.heard.wait(without)
+	next.inherit(p, a, from.epoch)
+	close(p.handed)
+	if n := locked(c, func() int { return c.mu.closed }); n != 1 {
+		t.Errorf("the connection was closed %d times", n)
+	}
+}
+
 // TestRebasedFrames: what a moved client is lent is what all are lent, but for its
 // time; and costs no memory.
 func TestRebasedFrames(t *testing.T) {
