@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -255,7 +256,30 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.behindProxy {
 		r = forwarded(r)
 	}
-	s.handler.ServeHTTP(w, r)
+	s.handler.ServeHTTP(w, oneSpelling(r))
+}
+
+// spelling escapes what no name has, and what the router must not take for more
+// than a part of one.
+var spelling = strings.NewReplacer("%", "%25", "/", "%2F")
+
+// oneSpelling returns a request whose path is not escaped where it need not be. The
+// router would hand %72 to some as it is and to others as r, and who may do what
+// would be decided of another room than what is then done.
+func oneSpelling(r *http.Request) *http.Request {
+	if !strings.Contains(r.URL.RawPath, "%") {
+		return r
+	}
+	parts := strings.Split(r.URL.RawPath, "/")
+	for i, part := range parts {
+		if plain, err := url.PathUnescape(part); err == nil {
+			parts[i] = spelling.Replace(plain)
+		}
+	}
+	of, u := *r, *r.URL
+	u.RawPath = strings.Join(parts, "/")
+	of.URL = &u
+	return &of
 }
 
 // Drain refuses joins and fails /readyz from now on, and ends streams of
