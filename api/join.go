@@ -144,6 +144,11 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, who Identity, req
 	info := room.Info()
 	x := s.sessions.add(p, info.ID, address, who)
 	x.trace = trace
+	if err := s.mayEnter(info.ID, &who, address); err != nil {
+		s.sessions.end(x, nil)
+		p.Leave(err)
+		return nil, transport.Answer{}, err
+	}
 	negotiated := trace.step("negotiate")
 	peer, answer, err := s.accept(ctx, transport.Offer{
 		SDP:     offer,

@@ -55,8 +55,8 @@ func (k *Keyed) Authorize(r *http.Request, g Grant) (Identity, error) {
 	if g.Find != nil {
 		g.Find(&g)
 	}
-	if k.revoked(&c, g.Room) {
-		return Identity{}, unauthenticated("invalid_token", "the token was withdrawn: whom it was made for was removed from the room")
+	if k.Revoked.ended(&c, g.Room) {
+		return Identity{}, withdrawnToken()
 	}
 	if c.Mix.Scope != "" && (c.Mix.Scope != g.Scope || r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		return Identity{}, forbidden("the token is good for " + c.Mix.Scope + " alone")
@@ -95,12 +95,6 @@ func (k *Keyed) claims(r *http.Request) (token.Claims, error) {
 	return c, nil
 }
 
-// revoked reports whether a token was withdrawn where it is to be used, or where
-// it was made for.
-func (k *Keyed) revoked(c *token.Claims, room mixer.RoomID) bool {
-	return k.Revoked.revoked(c.Video.Room, c.Subject, c.Issued) || k.Revoked.revoked(string(room), c.Subject, c.Issued)
-}
-
 // unauthenticated is the one refusal of those who are not known. code is RFC
 // 6750's, section 3.1.
 func unauthenticated(code, detail string) *Problem {
@@ -109,6 +103,10 @@ func unauthenticated(code, detail string) *Problem {
 		p.with("WWW-Authenticate", `Bearer error="`+code+`"`)
 	}
 	return p
+}
+
+func withdrawnToken() *Problem {
+	return unauthenticated("invalid_token", "the token was withdrawn: whom it was made for was removed from the room")
 }
 
 func forbidden(detail string) *Problem { return byKind[mixer.Permission].problem(detail) }
@@ -204,6 +202,15 @@ func (who *Identity) may(g Grant) error {
 	}
 	if why := refused(who.claims, g); why != "" {
 		return forbidden(why)
+	}
+	return nil
+}
+
+// stillGood refuses who was removed from a room since the authorisation step: a
+// body may come ten seconds after it.
+func (who *Identity) stillGood(room mixer.RoomID) error {
+	if who.claims != nil && who.revoked.ended(who.claims, room) {
+		return withdrawnToken()
 	}
 	return nil
 }

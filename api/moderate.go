@@ -95,6 +95,9 @@ func (s *Server) createBan(ctx context.Context, in *struct{ RoomPath }) (*banOut
 	if err := s.put(ctx, &ban, nil); err != nil {
 		return nil, s.told(ctx, err)
 	}
+	if err := checkRoomName(in.Room); err != nil {
+		return nil, err
+	}
 	id := mixer.RoomID(in.Room)
 	if err := s.describeBan(id, &ban); err != nil {
 		return nil, err
@@ -204,9 +207,13 @@ func (s *Server) removeParticipant(ctx context.Context, room *mixer.Room, id mix
 	return nil
 }
 
-// mayEnter refuses who is banned from a room. It is asked before the room is made,
-// or found not to be there.
+// mayEnter refuses who is banned from a room, or was just removed from it. It is
+// asked before the room is made, or found not to be there; and of who has entered
+// once more: who bans or removes people looks for those who are there by then.
 func (s *Server) mayEnter(room mixer.RoomID, who *Identity, address string) error {
+	if err := who.stillGood(room); err != nil {
+		return err
+	}
 	if who.Moderator {
 		address = "" // as in session.spared
 	}

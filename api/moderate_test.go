@@ -542,6 +542,11 @@ func TestBadBans(t *testing.T) {
 			t.Errorf("%s: %+v", body, p.Errors)
 		}
 	}
+	for _, room := range []string{strings.Repeat("r", 2000), "-r", "a%2Fb"} {
+		if p := f.do("POST", "/v1/rooms/"+room+"/bans", `{"identity":"x"}`).problem(t, 422, "invalid"); p.Errors[0].Parameter != "room" {
+			t.Errorf("%.20s: %+v", room, p.Errors)
+		}
+	}
 	for text, key := range map[string]string{
 		"203.0.113.7": "203.0.113.7", "203.0.113.7/32": "203.0.113.7", "::ffff:203.0.113.7": "203.0.113.7",
 		"2001:db8::1": "2001:db8::/64", "2001:db8:0:0:1::/64": "2001:db8::/64",

@@ -171,7 +171,6 @@ func (r *Revocations) follow(room mixer.RoomID, identity string) (done <-chan st
 }
 
 // revoked reports whether a token of an identity that was made then has ended.
-// Tokens count whole seconds: one of the same second is taken for an earlier one.
 func (r *Revocations) revoked(room, identity string, issued time.Time) bool {
 	if r == nil {
 		return false
@@ -179,8 +178,34 @@ func (r *Revocations) revoked(room, identity string, issued time.Time) bool {
 	r.mu.RLock()
 	at, ok := r.mu.at[revocationKey(mixer.RoomID(room), identity)]
 	r.mu.RUnlock()
-	return ok && !issued.After(at.Truncate(time.Second))
+	return ok && endedAt(issued, at)
 }
+
+// ended reports whether a token was withdrawn where it is to be used, or where it
+// was made for.
+func (r *Revocations) ended(c *token.Claims, room mixer.RoomID) bool {
+	return r.revoked(c.Video.Room, c.Subject, c.Issued) || r.revoked(string(room), c.Subject, c.Issued)
+}
+
+// endedAnywhere reports whether a token was withdrawn in any room. It looks at
+// all that is remembered.
+func (r *Revocations) endedAnywhere(c *token.Claims) bool {
+	if r == nil {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for key, at := range r.mu.at {
+		if _, identity, _ := strings.Cut(key, "/"); identity == c.Subject && endedAt(c.Issued, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// endedAt reports whether a token that was made then has ended by a removal.
+// Tokens count whole seconds: one of the same second is taken for an earlier one.
+func endedAt(issued, at time.Time) bool { return !issued.After(at.Truncate(time.Second)) }
 
 // Len returns how many are remembered, and how many were forgotten too early for
 // want of space.

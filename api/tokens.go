@@ -37,6 +37,14 @@ type Token struct {
 // there yet.
 var roomPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
+// checkRoomName says what is wrong with the name of a room that need not be there.
+func checkRoomName(room string) error {
+	if roomPattern.MatchString(room) {
+		return nil
+	}
+	return invalid("", Fault{Parameter: "room", Detail: "want 1 to 64 letters, digits, '-', '_' or '.', starting with a letter or digit"})
+}
+
 // inviteLife is for how long an invitation is good unless it says so.
 const inviteLife = 4 * time.Hour
 
@@ -62,7 +70,10 @@ func (s *Server) createToken(ctx context.Context, in *struct{ RoomPath }) (*toke
 	if who.claims == nil {
 		return nil, noKeys.problem("whoever reaches it needs no token")
 	}
-	now := who.now()
+	now := who.now() // before the look at who was removed, so that a removal after it ends this one too
+	if err := who.stillGood(mixer.RoomID(in.Room)); err != nil {
+		return nil, err
+	}
 	claims := who.invitation
 	if want.Scope != "" {
 		claims = who.urlToken
@@ -90,6 +101,9 @@ func (s *Server) createToken(ctx context.Context, in *struct{ RoomPath }) (*toke
 // urlToken is a token for URLs that may do one of the things that the holder may.
 func (who *Identity) urlToken(room string, want TokenRequest, now time.Time) (token.Claims, error) {
 	own := who.claims
+	if room == token.AnyRoom && who.revoked.endedAnywhere(own) {
+		return token.Claims{}, withdrawnToken() // the new one would be good where this one is not
+	}
 	g := Grant{Room: mixer.RoomID(room)}
 	c := token.Claims{
 		Key: own.Key, Subject: own.Subject, Name: own.Name, Issued: now, Expires: earlier(now.Add(token.MaxURLLife), own.Expires),
@@ -119,8 +133,8 @@ func (who *Identity) invitation(room string, want TokenRequest, now time.Time) (
 	if room == token.AnyRoom {
 		return token.Claims{}, invalid("", Fault{Parameter: "room", Detail: "invitations are into one room; `mixdown token` makes tokens for all"})
 	}
-	if !roomPattern.MatchString(room) {
-		return token.Claims{}, invalid("", Fault{Parameter: "room", Detail: "want 1 to 64 letters, digits, '-', '_' or '.', starting with a letter or digit"})
+	if err := checkRoomName(room); err != nil {
+		return token.Claims{}, err
 	}
 	var faults []Fault
 	name, fault := cleanName(want.Name)

@@ -1,0 +1,87 @@
+package api
+
+import (
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"mixdown/api/token"
+)
+
+// lateBody comes only when something else has happened.
+type lateBody struct {
+	before func()
+	io.Reader
+}
+
+// Read implements io.Reader.
+func (b *lateBody) Read(p []byte) (int, error) {
+	if b.before != nil {
+		b.before()
+		b.before = nil
+	}
+	return b.Reader.Read(p)
+}
+
+// late sends a request whose token is good when it begins; before happens until
+// its body is there.
+func (f *fixture) late(target, contentType, body string, headers []string, before func()) reply {
+	req := httptest.NewRequest("POST", target, &lateBody{before, strings.NewReader(body)})
+	req.Host, req.RemoteAddr = "127.0.0.1:8080", "127.0.0.1:40000"
+	req.Header.Set("Content-Type", contentType)
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	f.ServeHTTP(w, req)
+	return reply{w.Result(), w.Body.String()}
+}
+
+// A request that was begun before its sender was removed does not bring him back,
+// nor gets him a newer token.
+func TestRevokedInMidRequest(t *testing.T) {
+	k := newKeys(t)
+	f := newFixture(t, false, k.configure)
+	kick := func() {
+		k.later(2 * time.Second)
+		must(t, k.revoked.Revoke("r", "host"))
+	}
+	by := func() []string { k.later(2 * time.Second); return bearer(k.make(host("r"))) }
+	for name, path := range map[string]string{"join": "/v1/rooms/r/participants", "WHIP": "/whip/r", "WHEP": "/whep/r"} {
+		if r := f.late(path, "application/sdp", "v=0\r\n", by(), kick); r.StatusCode != 401 {
+			t.Errorf("%s: %d %s", name, r.StatusCode, r.text)
+		}
+	}
+	for _, body := range []string{`{"scope":"events"}`, `{"identity":"another","role":"host"}`} {
+		if r := f.late("/v1/rooms/r/tokens", "application/json", body, by(), kick); r.StatusCode != 401 {
+			t.Errorf("%s: %d %s", body, r.StatusCode, r.text)
+		}
+	}
+	if live, half := f.sessions.counts(); live != 0 || half != 0 {
+		t.Errorf("%d sessions and %d half-open ones are left", live, half)
+	}
+}
+
+// Who may go everywhere but was removed from one room does not come back into it
+// by a newer token for all of them, nor by another spelling of its name.
+func TestRevokedInOneOfAll(t *testing.T) {
+	k := newKeys(t)
+	f := newFixture(t, false, k.configure)
+	f.do("PUT", "/v1/rooms/r", "", bearer(k.make(token.Claims{Video: token.Video{RoomCreate: true}}))...).want(t, 201)
+	wide := host(token.AnyRoom)
+	everywhere := bearer(k.make(wide))
+	k.later(2 * time.Second)
+	must(t, k.revoked.Revoke("r", "host"))
+	k.later(2 * time.Second)
+	f.do("GET", "/v1/rooms/r", "", everywhere...).problem(t, 401, "unauthenticated")
+	f.do("GET", "/v1/rooms/%72", "", everywhere...).problem(t, 401, "unauthenticated")
+	f.do("POST", "/v1/rooms/%72/tokens", "{}", everywhere...).problem(t, 401, "unauthenticated")
+	f.do("POST", "/v1/rooms/*/tokens", `{"scope":"events"}`, everywhere...).problem(t, 401, "unauthenticated")
+	// Others lose nothing, nor does he elsewhere.
+	f.do("POST", "/v1/rooms/elsewhere/tokens", `{"scope":"events"}`, everywhere...).want(t, 201)
+	wide.Subject = "another"
+	f.do("POST", "/v1/rooms/*/tokens", `{"scope":"events"}`, bearer(k.make(wide))...).want(t, 201)
+	f.do("POST", "/v1/rooms/*/tokens", `{"scope":"events"}`, bearer(k.make(host(token.AnyRoom)))...).want(t, 201)
+}
