@@ -73,11 +73,12 @@ type OverloadChanged struct {
 
 // RoomSnapshot is the data of a room's snapshot.
 type RoomSnapshot struct {
-	Room         Room          `json:"room"`
-	Participants []Participant `json:"participants" doc:"In the order of joining"`
-	Layout       Layout        `json:"layout" doc:"Of the main program"`
-	Speaker      string        `json:"speaker" doc:"In the main program; empty when nobody speaks"`
-	Groups       []GroupState  `json:"groups" doc:"Those that have members"`
+	Room         Room            `json:"room"`
+	Participants []Participant   `json:"participants" doc:"In the order of joining"`
+	Layout       Layout          `json:"layout" doc:"Of the main program"`
+	Speaker      string          `json:"speaker" doc:"In the main program; empty when nobody speaks"`
+	Groups       []GroupState    `json:"groups" doc:"Those that have members"`
+	Overload     OverloadChanged `json:"overload" doc:"As the event of that name has it"`
 	// On data channels only.
 	Part  int `json:"part,omitempty" doc:"On data channels a snapshot comes in parts, from 0, each with some of the participants. They have no groups, and no tiles, since layout.changed of the picture that the client watches comes next. Missing elsewhere and where it is 0"`
 	Parts int `json:"parts,omitempty" doc:"How many parts there are; missing where there is one"`
@@ -102,10 +103,14 @@ type Reconnect struct {
 	RetryAfter int    `json:"retryAfter" doc:"Seconds"`
 }
 
+func overloadOf(o mixer.OverloadChange) OverloadChanged {
+	return OverloadChanged{int(o.Level), o.Level.String(), o.Reason.String()}
+}
+
 func roomSnapshotOf(snap mixer.RoomSnapshot) RoomSnapshot {
 	out := RoomSnapshot{
 		Room: roomOf(snap.Room), Participants: make([]Participant, 0, len(snap.Participants)),
-		Layout: layoutOf(mixer.LayoutInfo{}), Groups: []GroupState{},
+		Layout: layoutOf(mixer.LayoutInfo{}), Groups: []GroupState{}, Overload: overloadOf(snap.Overload),
 	}
 	for _, p := range snap.Participants {
 		out.Participants = append(out.Participants, participantOf(p))
@@ -146,7 +151,7 @@ func (s *Server) dataOf(e *mixer.Event) any {
 	case mixer.SpeakerChange:
 		return SpeakerChanged{string(d.Group), string(d.Participant)}
 	case mixer.OverloadChange:
-		return OverloadChanged{int(d.Level), d.Level.String(), d.Reason.String()}
+		return overloadOf(d)
 	case mixer.StorageChange:
 		return storageOf(d.Storage)
 	case mixer.Chat:

@@ -233,6 +233,8 @@ type RoomSnapshot struct {
 	Participants []ParticipantInfo
 	// Programs are the room's common outputs, the main one first.
 	Programs []ProgramInfo
+	// Overload is how far the server has lowered what it sends.
+	Overload OverloadChange
 }
 
 // ProgramInfo is a room's or a group's common output.
@@ -291,9 +293,10 @@ func (r *Room) Subscribe() (*Subscription, RoomSnapshot, error) {
 		return nil, snap, &Error{Op: "events.subscribe", Kind: Gone, Room: r.Info().ID, Err: errRoomEnded}
 	}
 	snap.ID = id
-	// Of each participant this may be newer than the snapshot: then an event
-	// follows that says the same.
+	// Of each participant, and of the load, this may be newer than the snapshot:
+	// then an event follows that says the same.
 	snap.Participants = visible(roster, false)
+	snap.Overload = OverloadChange{r.cfg.governor.Level(), r.cfg.governor.Reason()}
 	for _, v := range views {
 		// A group that begins just now has no layout yet: it is told of.
 		if l := v.canvases[0].info.Load(); l != nil {

@@ -178,6 +178,11 @@ async function listen() {
   }
 }
 
+/** Says what the server has lowered for want of capacity. */
+function showLoad({ name }) {
+  put(ui.load, loads[name] ?? "");
+}
+
 /** Takes one of the room's events in. */
 function happened(event, roster) {
   roster.take(event);
@@ -185,7 +190,7 @@ function happened(event, roster) {
   switch (event.type) {
     case "chat": return chat.take(event, roster);
     case "error": return say(wordsOf(event.data));
-    case "overload": return put(ui.load, loads[event.data.name] ?? "");
+    case "overload": return showLoad(event.data);
     case "uplink": return;
     case "storage": return event.data.level === "ok" || say(t(storage[event.data.level]));
     case "participant.left":
@@ -196,6 +201,7 @@ function happened(event, roster) {
       return arrangement.take(event.data);
   }
   if (event.type === "snapshot" && event.data.room.id !== room) moved(event.data.room.id);
+  if (event.type === "snapshot") showLoad(event.data.overload);
   if (event.type.startsWith("recording.") || event.type === "snapshot") showRecording(roster.recording);
   const { name, admitted, id } = event.data;
   if (event.type === "participant.joined" && admitted === false && chat.mayLetIn && id !== session.id) {
