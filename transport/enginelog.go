@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/pion/logging"
 )
@@ -28,7 +29,11 @@ func (s pionScope) say(msg string) {
 	}
 }
 
+// sayf leaves out what tells a password: who has ICE's can answer in a client's name.
 func (s pionScope) sayf(format string, args ...any) {
+	if strings.Contains(strings.ToLower(format), "pwd") {
+		return
+	}
 	if s.log.Enabled(context.Background(), slog.LevelDebug) {
 		s.log.Debug(fmt.Sprintf(format, args...), "pion", s.scope)
 	}
