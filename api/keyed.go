@@ -92,6 +92,11 @@ func (k *Keyed) claims(r *http.Request) (token.Claims, error) {
 	case inURL && c.Mix.Scope == "":
 		return token.Claims{}, unauthenticated("invalid_token", "in a URL only tokens for URLs are taken: POST /v1/rooms/{room}/tokens makes one of this")
 	}
+	if text := c.Mix.MaxTier; text != "" {
+		if _, err := video.ParseTier(text); err != nil { // a bound that would be none
+			return token.Claims{}, unauthenticated("invalid_token", "mix.maxTier: "+err.Error())
+		}
+	}
 	return c, nil
 }
 

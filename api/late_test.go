@@ -85,3 +85,53 @@ func TestRevokedInOneOfAll(t *testing.T) {
 	f.do("POST", "/v1/rooms/*/tokens", `{"scope":"events"}`, bearer(k.make(wide))...).want(t, 201)
 	f.do("POST", "/v1/rooms/*/tokens", `{"scope":"events"}`, bearer(k.make(host(token.AnyRoom)))...).want(t, 201)
 }
+
+// A bound that makes no sense is not none: the token is refused, and none is made.
+func TestBadMaxTier(t *testing.T) {
+	k := newKeys(t)
+	f := newFixture(t, false, k.configure)
+	c := speaker("ann")
+	c.Mix.MaxTier = "small"
+	f.join("/v1/rooms/r/participants", bearer(k.make(c))...).problem(t, 401, "unauthenticated")
+	p := f.do("POST", "/v1/rooms/r/tokens", `{"maxTier":"99999x1@0"}`, bearer(k.make(host("r")))...).problem(t, 422, "invalid")
+	if len(p.Errors) != 1 || p.Errors[0].Pointer != "#/maxTier" {
+		t.Errorf("%+v", p.Errors)
+	}
+}
+
+// Who is bound makes nobody who is bound less: it could be himself.
+func TestInvitationsAreBoundAsWell(t *testing.T) {
+	k := newKeys(t)
+	f := newFixture(t, false, k.configure)
+	no := false
+	by := host("r")
+	by.Video.CanSubscribe, by.Video.CanPublishData, by.Video.CanPublishSources = &no, &no, []string{"microphone"}
+	by.Mix.MaxTier = "640x360@30"
+	invite := func(by token.Claims, body string) reply {
+		return f.do("POST", "/v1/rooms/r/tokens", body, bearer(k.make(by))...)
+	}
+	for _, body := range []string{"{}", `{"role":"host"}`, `{"maxTier":"320x180@15"}`} {
+		var got Token
+		invite(by, body).want(t, 201).json(t, &got)
+		c, err := k.ring.Verify(got.Token, k.now())
+		must(t, err)
+		if c.MaySubscribe() || c.MayWrite() || c.MaySend("camera") || !c.MaySend("microphone") {
+			t.Errorf("%s: %+v", body, c)
+		}
+		if want := by.Mix.MaxTier; body != `{"maxTier":"320x180@15"}` && c.Mix.MaxTier != want {
+			t.Errorf("%s: %q, want %q", body, c.Mix.MaxTier, want)
+		}
+	}
+	for _, tier := range []string{"1280x720@30", "320x180@60", "160x720@30"} {
+		if p := invite(by, `{"maxTier":"`+tier+`"}`).problem(t, 422, "invalid"); p.Errors[0].Pointer != "#/maxTier" {
+			t.Errorf("%s: %+v", tier, p.Errors)
+		}
+	}
+	by = host("r")
+	by.Mix.Role = token.Viewer
+	var got Token
+	invite(by, "{}").want(t, 201).json(t, &got)
+	if c, err := k.ring.Verify(got.Token, k.now()); err != nil || c.MaySend("microphone") {
+		t.Errorf("%+v, %v", c, err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"mixdown/api/token"
 	"mixdown/mixer"
+	"mixdown/mixer/video"
 )
 
 // TokenRequest says what a token is to be good for.
@@ -123,8 +124,9 @@ func (who *Identity) urlToken(room string, want TokenRequest, now time.Time) (to
 	return c, who.may(g)
 }
 
-// invitation is a token for somebody else, or for many. It can do nothing that
-// whoever makes it cannot, and lasts no longer than what that one has.
+// invitation is a token for somebody else, or for many. It can do nothing in the
+// room that whoever makes it cannot, lasts no longer than what that one has, and is
+// bound as that one is: it may be for himself.
 func (who *Identity) invitation(room string, want TokenRequest, now time.Time) (token.Claims, error) {
 	own := who.claims
 	if err := who.may(Grant{Action: AdminRoom, Room: mixer.RoomID(room)}); err != nil {
@@ -159,15 +161,44 @@ func (who *Identity) invitation(room string, want TokenRequest, now time.Time) (
 	case expires.After(own.Expires):
 		faults = append(faults, Fault{Pointer: "#/ttl", Detail: "your own token ends before that"})
 	}
+	tier := cmp.Or(want.MaxTier, own.Mix.MaxTier)
+	if detail := who.exceeds(tier); detail != "" {
+		faults = append(faults, Fault{Pointer: "#/maxTier", Detail: detail})
+	}
 	if len(faults) > 0 {
 		return token.Claims{}, invalid("", faults...)
 	}
 	role := cmp.Or(want.Role, token.Speaker)
-	return token.Claims{
+	c := token.Claims{
 		Key: own.Key, Subject: want.Identity, Name: name, Issued: now, Expires: expires,
-		Video: token.Video{RoomJoin: true, Room: room, RoomAdmin: role == token.Host, RoomRecord: want.Record},
-		Mix:   token.Mix{Role: role, MaxTier: want.MaxTier, PersonalCanvas: want.Canvas, Recordings: want.Recordings},
-	}, nil
+		Video: token.Video{
+			RoomJoin: true, Room: room, RoomAdmin: role == token.Host, RoomRecord: want.Record,
+			CanPublish: own.Video.CanPublish, CanPublishSources: own.Video.CanPublishSources,
+			CanSubscribe: own.Video.CanSubscribe, CanPublishData: own.Video.CanPublishData,
+		},
+		Mix: token.Mix{Role: role, MaxTier: tier, PersonalCanvas: want.Canvas, Recordings: want.Recordings},
+	}
+	if own.Mix.Role == token.Viewer {
+		nothing := false
+		c.Video.CanPublish, c.Video.CanPublishSources = &nothing, nil
+	}
+	return c, nil
+}
+
+// exceeds says what is wrong with a bound of pictures that somebody wants to give;
+// "" is nothing.
+func (who *Identity) exceeds(tier string) string {
+	if tier == "" {
+		return ""
+	}
+	t, err := video.ParseTier(tier)
+	if err != nil {
+		return err.Error()
+	}
+	if l := who.Limits; l.MaxWidth > 0 && (t.Width > l.MaxWidth || t.Height > l.MaxHeight || t.FPS > l.MaxFPS) {
+		return "your own token's is " + who.claims.Mix.MaxTier
+	}
+	return ""
 }
 
 func earlier(a, b time.Time) time.Time {
