@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,7 +31,8 @@ type turnStream struct {
 	client    netip.AddrPort
 	handshake func(context.Context) error // nil: done, or none
 	buf       [2 * maxTURNFrame]byte
-	off, end  int // what is in buf
+	off, end  int         // what is in buf
+	slow      atomic.Bool // counted: several may have been writing
 	once      sync.Once
 }
 
@@ -83,7 +85,7 @@ func (s *turnStream) Write(p []byte) (int, error) {
 	_ = s.Conn.SetWriteDeadline(time.Now().Add(s.port.turn.slowTimeout))
 	n, err := s.Conn.Write(p)
 	if err != nil { // a part of a message may be on its way
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) && !s.slow.Swap(true) {
 			s.port.turn.counts.refuse(refusedSlow)
 		}
 		_ = s.Close()
