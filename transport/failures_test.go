@@ -38,7 +38,8 @@ func TestUnauthenticPackets(t *testing.T) {
 
 // TestNeverUp: who does not connect is counted by how far it came.
 func TestNeverUp(t *testing.T) {
-	e := startEngine(t, Config{ConnectTimeout: time.Second})
+	t.Parallel() // 3 s of waiting
+	e := startEngine(t, Config{ConnectTimeout: 3 * time.Second})
 	accept := func(h *recorder, sdp string) string {
 		_, answer, err := e.Accept(context.Background(), Offer{SDP: sdp, Epoch: time.Now(), Handler: h})
 		if err != nil {
