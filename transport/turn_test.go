@@ -289,6 +289,9 @@ func TestTURNReachesOnlyMedia(t *testing.T) {
 		t.Fatal(err) // its address is permitted
 	}
 	untilTURN(t, s, "refusal of the port", refusals("port", 1))
+	// The client asks for a channel by itself. Each that there is costs memory, and
+	// time for every packet: there are none to what is not to be reached.
+	untilTURN(t, s, "refusal of the channel", refusals("port", 2))
 	if _, err := relay.WriteTo([]byte("hello"), net.UDPAddrFromAddrPort(mediaAddr)); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ const (
 	stunCookie      = 0x2112a442
 	channelHeader   = 4 // number, length
 	attrLifetime    = 0x000d
+	attrPeer        = 0x0012 // XOR-PEER-ADDRESS
 	methodBinding   = 1
 	methodAllocate  = 3
 	methodRefresh   = 4
@@ -78,6 +79,8 @@ type turnMessage struct {
 	class, method uint16
 	// lifetime is what it asks for in seconds, -1 when it says nothing of that.
 	lifetime int64
+	// peerPort is that of the first address that it names, 0 when it names none.
+	peerPort uint16
 }
 
 // parseTURN looks at one whole message; datagrams of channel data need no
@@ -119,6 +122,9 @@ func parseTURN(b []byte) (turnMessage, error) {
 			}
 			m.lifetime = int64(binary.BigEndian.Uint32(rest[4:]))
 		}
+		if attr == attrPeer && n >= 4 && m.peerPort == 0 {
+			m.peerPort = binary.BigEndian.Uint16(rest[6:]) ^ stunCookie>>16
+		}
 		rest = rest[padded:]
 	}
 	return m, nil
@@ -144,6 +150,11 @@ func (m turnMessage) wanted() bool {
 		return m.lifetime <= 0 || m.lifetime >= minLifetime
 	}
 	return false
+}
+
+// binds reports whether the message asks for a channel.
+func (m turnMessage) binds() bool {
+	return !m.channel && m.class == classRequest && m.method == methodBind
 }
 
 // greets reports whether who has no allocation may send it.

@@ -284,6 +284,24 @@ func (a turnAllocator) AllocatePacketConn(cfg turn.AllocateListenerConfig) (net.
 	return r, net.UDPAddrFromAddrPort(addrPortOf(r.LocalAddr())), nil
 }
 
+// take looks at a message of a client's, and counts it if pion is not to see it.
+//
+// pion asks about the address of a channel's other end but not about its port: a
+// client could have all 16384 channels there are, all to our own address, each
+// with a timer and in a list that is searched for every packet.
+func (p *turnPort) take(b []byte) (m turnMessage, ok bool) {
+	m, err := parseTURN(b)
+	switch {
+	case err != nil || !m.wanted():
+		p.turn.counts.refuse(refusedMalformed)
+	case m.binds() && !p.turn.targets.hasPort(m.peerPort):
+		p.turn.counts.refuse(refusedPort)
+	default:
+		return m, true
+	}
+	return m, false
+}
+
 // turnUDP is a port's UDP socket as pion sees it: what comes is a message that
 // clients send, and, from strangers, not more than can be answered.
 type turnUDP struct {
@@ -304,10 +322,9 @@ func (u turnUDP) ReadFrom(b []byte) (int, net.Addr, error) {
 			continue
 		}
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		m, err := parseTURN(b[:n])
+		m, ok := p.take(b[:n])
 		switch {
-		case err != nil || !m.wanted():
-			p.turn.counts.refuse(refusedMalformed)
+		case !ok:
 		case p.relay(from) != nil:
 			return n, net.UDPAddrFromAddrPort(from), nil
 		case !m.greets():

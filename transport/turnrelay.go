@@ -164,6 +164,7 @@ type turnTargets struct {
 	sockets map[netip.AddrPort]netip.AddrPort // key and value may be the same
 	own     map[netip.AddrPort]struct{}       // the values
 	addrs   map[netip.Addr]struct{}           // of the keys
+	ports   map[uint16]struct{}               // of the keys
 	// relay4 and relay6 are the address of relays: that of the first media
 	// socket of the family, which is the most reachable. Zero is none.
 	relay4, relay6 netip.Addr
@@ -172,6 +173,7 @@ type turnTargets struct {
 func newTURNTargets(e *Engine) *turnTargets {
 	t := &turnTargets{
 		sockets: make(map[netip.AddrPort]netip.AddrPort), own: make(map[netip.AddrPort]struct{}), addrs: make(map[netip.Addr]struct{}),
+		ports: make(map[uint16]struct{}),
 	}
 	for _, socket := range e.Addrs() {
 		t.add(socket, socket)
@@ -191,7 +193,7 @@ func newTURNTargets(e *Engine) *turnTargets {
 func (t *turnTargets) add(told, socket netip.AddrPort) {
 	told = netip.AddrPortFrom(told.Addr().Unmap().WithZone(""), told.Port())
 	socket = netip.AddrPortFrom(socket.Addr().Unmap(), socket.Port())
-	t.sockets[told], t.own[socket], t.addrs[told.Addr()] = socket, struct{}{}, struct{}{}
+	t.sockets[told], t.own[socket], t.addrs[told.Addr()], t.ports[told.Port()] = socket, struct{}{}, struct{}{}, struct{}{}
 	relay := &t.relay4
 	if socket.Addr().Is6() {
 		relay = &t.relay6
@@ -216,6 +218,12 @@ func (t *turnTargets) is(from netip.AddrPort) bool {
 // has reports whether media sockets are known by an address.
 func (t *turnTargets) has(a netip.Addr) bool {
 	_, ok := t.addrs[a]
+	return ok
+}
+
+// hasPort reports whether a media socket has a port.
+func (t *turnTargets) hasPort(port uint16) bool {
+	_, ok := t.ports[port]
 	return ok
 }
 

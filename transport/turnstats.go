@@ -13,7 +13,7 @@ const (
 	refusedFull                         // allocations, or streams, of all
 	refusedFamily                       // we have no media socket of that address family
 	refusedPeer                         // permission for an address that is not ours
-	refusedPort                         // packet to a port that is not our media socket's
+	refusedPort                         // packet, or channel, to a port that is not our media socket's
 	refusedRate                         // packet beyond the bandwidth of its allocation
 	refusedMalformed                    // message that is none, or that no client of ours sends
 	refusedFlood                        // message of somebody without allocation who asks too often
@@ -49,7 +49,7 @@ type TURNStats struct {
 	SocketDropped uint64
 	// Refused counts what was not done, by reason: expired and forged
 	// (credentials); user, address, full (quotas) and family (allocations); peer
-	// (permissions); port and rate (packets); malformed, flood (messages); idle
+	// (permissions); port (packets, channels) and rate (packets); malformed, flood (messages); idle
 	// and slow (what was ended for that); tls (handshakes). Each reason is there.
 	Refused map[string]uint64
 }

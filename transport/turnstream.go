@@ -55,8 +55,7 @@ func (s *turnStream) Read(p []byte) (int, error) {
 		if n > 0 && n <= s.end-s.off {
 			frame := s.buf[s.off : s.off+n]
 			s.off += n
-			if m, err := parseTURN(frame); err != nil || !m.wanted() {
-				counts.refuse(refusedMalformed)
+			if _, ok := s.port.take(frame); !ok {
 				continue
 			}
 			if len(p) < n {
