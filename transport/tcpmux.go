@@ -58,8 +58,8 @@ type tcpMux struct {
 		closed bool
 		// shares are what peers listen on, by their user fragments.
 		shares    map[string][]*tcpShare
-		strangers map[*net.TCPConn]netip.Addr
-		perClient map[netip.Addr]int
+		strangers map[*net.TCPConn]netip.Prefix
+		perClient map[netip.Prefix]int
 	}
 }
 
@@ -75,8 +75,8 @@ type tcpListener struct {
 func newTCPMux(forged *atomic.Uint64) *tcpMux {
 	m := &tcpMux{forged: forged, patience: strangerTimeout}
 	m.mu.shares = make(map[string][]*tcpShare)
-	m.mu.strangers = make(map[*net.TCPConn]netip.Addr)
-	m.mu.perClient = make(map[netip.Addr]int)
+	m.mu.strangers = make(map[*net.TCPConn]netip.Prefix)
+	m.mu.perClient = make(map[netip.Prefix]int)
 	return m
 }
 
@@ -124,7 +124,7 @@ func (m *tcpMux) accept(l *tcpListener) {
 			return
 		case err != nil:
 			time.Sleep(acceptPause)
-		case !m.admit(conn):
+		case !m.admit(conn, remoteOf(conn).Addr()):
 			m.refused.Add(1)
 			_ = conn.Close() // nothing was written
 		default:
@@ -134,8 +134,8 @@ func (m *tcpMux) accept(l *tcpListener) {
 }
 
 // admit counts one more stranger, or refuses.
-func (m *tcpMux) admit(conn *net.TCPConn) bool {
-	from := remoteOf(conn).Addr()
+func (m *tcpMux) admit(conn *net.TCPConn, addr netip.Addr) bool {
+	from := household(addr)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.mu.closed || len(m.mu.strangers) >= maxStrangers || m.mu.perClient[from] >= maxStrangersPerClient {

@@ -466,3 +466,30 @@ func TestTCPPort(t *testing.T) {
 	_ = p.Close()
 	h.wait(t, "the connection's end", func() bool { return e.TCP().Connections == 0 })
 }
+
+// TestTCPStrangersOfOneNetwork: who has a whole network of IPv6 is one client.
+func TestTCPStrangersOfOneNetwork(t *testing.T) {
+	m := newTCPMux(new(atomic.Uint64))
+	from := func(i byte) netip.Addr {
+		return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: i})
+	}
+	var conns []*net.TCPConn
+	for i := range byte(maxStrangersPerClient) {
+		conns = append(conns, new(net.TCPConn))
+		if !m.admit(conns[i], from(i)) {
+			t.Fatalf("stranger %d is refused", i)
+		}
+	}
+	if m.admit(new(net.TCPConn), from(99)) {
+		t.Error("one too many is admitted")
+	}
+	if !m.admit(new(net.TCPConn), netip.MustParseAddr("2001:db8:0:1::1")) {
+		t.Error("another network is refused")
+	}
+	m.mu.Lock()
+	m.known(conns[0])
+	m.mu.Unlock()
+	if !m.admit(conns[0], from(99)) {
+		t.Error("there is room for one, and it is refused")
+	}
+}
