@@ -56,6 +56,9 @@ func TestParseSPS(t *testing.T) {
 	}{
 		{"baseline", "6742c01fd9005005bb0110000003001000000303c0f18324", nal.SequenceSet{
 			Profile: 66, Constraints: 0xc0, Level: 31, Width: 1280, Height: 720, CodedWidth: 1280, CodedHeight: 720}, false},
+		// As decoders read it, who look for what is put in from the first byte on.
+		{"zeros in the head", "6742000003d9005005bb0110000003001000000303c0f18324", nal.SequenceSet{
+			Profile: 66, Width: 1280, Height: 720, CodedWidth: 1280, CodedHeight: 720}, false},
 		{"main, cropped", "674d4028eca03c0113f2e022000003000200000300781e30632c", nal.SequenceSet{
 			Profile: 77, Constraints: 0x40, Level: 40, Width: 1920, Height: 1080, CodedWidth: 1920, CodedHeight: 1088}, false},
 		{"high, cropped twice", "6764001eacd940a42fe224c044000003000400000300f03c58b658", nal.SequenceSet{

@@ -41,8 +41,8 @@ func ParseSPS(unit []byte) (SequenceSet, error) {
 	if len(unit) < 5 || TypeOf(unit) != SPS {
 		return SequenceSet{}, corrupt("sequence parameter set of %d bytes", len(unit))
 	}
-	s := SequenceSet{Profile: unit[1], Constraints: unit[2], Level: unit[3]}
-	b := bits{data: unit, pos: 4}
+	b := bits{data: unit, pos: 1}
+	s := SequenceSet{Profile: uint8(b.u(8)), Constraints: uint8(b.u(8)), Level: uint8(b.u(8))}
 	id := b.ue()
 	if id > 31 {
 		return SequenceSet{}, corrupt("seq_parameter_set_id %d: want 0..31", id)
