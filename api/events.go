@@ -225,7 +225,7 @@ type feed struct {
 	small bool
 	// fresh says that it begins with a snapshot of this very moment.
 	fresh bool
-	// held says that it is somebody's in the waiting room.
+	// held says that it is somebody's in the waiting room, or outside of it.
 	held bool
 	// ended ends the stream; nil never does. After moved and admitted it goes on
 	// with what again returns.
@@ -327,7 +327,11 @@ func (s *Server) eventRoutes() {
 			if err != nil {
 				return feed{}, nil, err
 			}
-			return feedOf(room), nil, nil
+			f, who := feedOf(room), scopeOf(r.Context()).identity
+			if guarded(room.Info(), &who) { // who joins by it is told all once he is in
+				f.keepOut(func() []Participant { return []Participant{} })
+			}
+			return f, nil, nil
 		}, pathParam("room", "The room's id"))
 	stream("stream-session-events", "/v1/sessions/{secret}/events", "What happens in the session's room, what its client is to send (type uplink) and what is shown where in the picture that it is sent (layout.changed, of no other picture), until the session ends", static(UseSession),
 		func(r *http.Request) (feed, *session, error) {

@@ -3,6 +3,7 @@ package api
 import (
 	"io"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,5 +134,65 @@ func TestInvitationsAreBoundAsWell(t *testing.T) {
 	invite(by, "{}").want(t, 201).json(t, &got)
 	if c, err := k.ring.Verify(got.Token, k.now()); err != nil || c.MaySend("microphone") {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// Who has a token, but was not let in, is told nothing of what goes on behind a PIN
+// or a waiting room by the room's own events either.
+func TestEventsOfGuardedRooms(t *testing.T) {
+	k := newKeys(t)
+	f := newFixture(t, false, k.configure)
+	maker := host("r")
+	maker.Video.RoomCreate = true
+	moderator, ann := bearer(k.make(maker)), bearer(k.make(speaker("ann")))
+	f.do("PUT", "/v1/rooms/r", `{"metadata":"secret"}`, moderator...).want(t, 201)
+	in := f.join("/v1/rooms/r/participants?name=Host", moderator...).want(t, 201)
+	f.lastPeer().up()
+	base := overTCP(t, f)
+	chat := func(text string) {
+		f.do("POST", in.Header.Get("Location")+"/chat", `{"text":"`+text+`"}`).want(t, 204)
+	}
+	var outside []*listen
+	for guard, open := range map[string]string{`{"waitingRoom":true}`: `{"waitingRoom":false}`, `{"pin":"4711"}`: `{"pin":""}`} {
+		f.do("PATCH", "/v1/rooms/r", guard, moderator...).want(t, 200)
+		chat("before")
+		theirs, his := follow(t, base+"/v1/rooms/r/events", moderator...), follow(t, base+"/v1/rooms/r/events", ann...)
+		if snap := into[RoomSnapshot](t, theirs.until("snapshot")); len(snap.Participants) == 0 || snap.Room.Metadata != "secret" {
+			t.Errorf("%s: a moderator is told %+v", guard, snap)
+		}
+		if snap := into[RoomSnapshot](t, his.until("snapshot")); len(snap.Participants) != 0 || snap.Room.Metadata != "" || snap.Room.ID != "r" {
+			t.Errorf("%s: he is told %+v", guard, snap)
+		}
+		chat("behind closed doors")
+		seen := theirs.until("chat")
+		again := follow(t, base+"/v1/rooms/r/events", append([]string{"Last-Event-ID", theirs.last}, ann...)...)
+		if snap := into[RoomSnapshot](t, again.until("snapshot")); len(snap.Participants) != 0 {
+			t.Errorf("%s: after %s he is told %+v", guard, seen.ID, snap)
+		}
+		outside = append(outside, his, again)
+		// He joins by it all the same: PIN and waiting room are asked for then.
+		socket := openSocket(t, base+"/v1/rooms/r/events", ann...)
+		socket.until("snapshot")
+		socket.say(`{"type":"offer","data":{"sdp":"v=0\r\n","pin":"4711","query":"name=Ann"}}`)
+		a := into[AnswerMessage](t, socket.until("answer"))
+		if snap := into[RoomSnapshot](t, socket.until("snapshot")); len(snap.Participants) == 0 {
+			t.Errorf("%s: having joined he is told %+v", guard, snap)
+		}
+		f.do("DELETE", a.Session, "").want(t, 200)
+		f.do("PATCH", "/v1/rooms/r", open, moderator...).want(t, 200)
+		whole := follow(t, base+"/v1/rooms/r/events", ann...)
+		if snap := into[RoomSnapshot](t, whole.until("snapshot")); len(snap.Participants) == 0 {
+			t.Errorf("%s: without it he is told %+v", guard, snap)
+		}
+	}
+	f.do("DELETE", "/v1/rooms/r", "", moderator...).want(t, 204)
+	for _, l := range outside {
+		var types []string
+		for e, ok := l.next(); ok; e, ok = l.next() {
+			types = append(types, e.Type)
+		}
+		if !slices.Equal(types, []string{"room.finished"}) {
+			t.Errorf("from outside he was told of %v", types)
+		}
 	}
 }

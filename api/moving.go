@@ -64,16 +64,30 @@ func (s *session) feed() feed {
 }
 
 // hold makes a feed one for somebody in the waiting room: of those in the room it
-// tells nothing but himself, until he is let in. Its events have an id that nobody
-// can go on from, since what came before is not known to him.
+// tells nothing but himself, until he is let in.
 func (f *feed) hold() {
-	f.held, f.admitted, f.fresh = true, f.participant.Admitted(), true
+	p := f.participant
+	f.admitted = p.Admitted()
+	f.keepOut(func() []Participant { return []Participant{participantOf(p.Info())} })
+}
+
+// guarded reports whether to be let into a room takes more than a token, which
+// whoever asks has not shown. Without keys nobody has to.
+func guarded(info mixer.RoomInfo, who *Identity) bool {
+	return who.claims != nil && !who.Moderator && (info.WaitingRoom || info.PIN != "")
+}
+
+// keepOut makes a feed one for somebody who was not let in, and may know of
+// nobody but who known returns. Its events have an id that nobody can go on from,
+// since what came before is not known to him.
+func (f *feed) keepOut(known func() []Participant) {
+	f.held, f.fresh = true, true
 	f.resume = func(uint64) (*mixer.Subscription, []*mixer.Event, bool) { return nil, nil, false }
-	begin, p := f.begin, f.participant
+	begin := f.begin
 	f.begin = func() (*mixer.Subscription, uint64, uint64, any, error) {
 		sub, _, seq, data, err := begin()
 		if whole, ok := data.(RoomSnapshot); ok {
-			data = whole.forHeld(p.Info())
+			data = whole.forHeld(known())
 		}
 		return sub, 0, seq, data, err
 	}
@@ -81,7 +95,7 @@ func (f *feed) hold() {
 
 // forHeld is what of a snapshot somebody may know who waits to be let in: what the
 // room is called, and whether it is being recorded.
-func (w RoomSnapshot) forHeld(info mixer.ParticipantInfo) RoomSnapshot {
+func (w RoomSnapshot) forHeld(known []Participant) RoomSnapshot {
 	room := w.Room
 	room.Metadata, room.Layout, room.Floor = "", defaultLayout(), ""
 	room.Status = &RoomStatus{}
@@ -89,7 +103,7 @@ func (w RoomSnapshot) forHeld(info mixer.ParticipantInfo) RoomSnapshot {
 		room.Status.Recording = w.Room.Status.Recording
 	}
 	return RoomSnapshot{
-		Room: room, Participants: []Participant{participantOf(info)},
+		Room: room, Participants: known,
 		Layout: layoutOf(mixer.LayoutInfo{}), Groups: []GroupState{},
 	}
 }
@@ -97,6 +111,8 @@ func (w RoomSnapshot) forHeld(info mixer.ParticipantInfo) RoomSnapshot {
 // tells reports whether an event is told in the feed.
 func (f *feed) tells(e *mixer.Event) bool {
 	switch {
+	case f.participant == nil && f.held:
+		return e.Type == mixer.EventRoomFinished
 	case f.participant == nil:
 		return true
 	case e.Type == mixer.EventLayoutChanged:
