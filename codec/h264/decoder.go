@@ -26,6 +26,9 @@ type Decoder struct {
 	dec     *C.mixdown_h264_decoder // nil when closed
 	needKey bool
 	fresh   bool // dec has decoded nothing yet
+	// Of all parameter sets that dec was given: whichever a picture refers to, it has
+	// the size that whoever polices what is decoded knows of.
+	codedWidth, codedHeight int
 }
 
 var _ codec.VideoDecoder = (*Decoder)(nil)
@@ -85,6 +88,14 @@ func (d *Decoder) Decode(data []byte) error {
 	}
 	if d.needKey && !f.Key {
 		return codec.ErrNeedKey
+	}
+	if f.Key && (f.Set.CodedWidth != d.codedWidth || f.Set.CodedHeight != d.codedHeight) {
+		if !d.fresh {
+			if err := d.open(); err != nil {
+				return err
+			}
+		}
+		d.codedWidth, d.codedHeight = f.Set.CodedWidth, f.Set.CodedHeight
 	}
 	code := d.decode(data)
 	if code != 0 && f.Key && !d.fresh {
