@@ -1,7 +1,9 @@
 package api
 
 import (
+	"image/jpeg"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"mixdown/api/token"
+	"mixdown/mixer"
+	"mixdown/mixer/video"
 )
 
 // lateBody comes only when something else has happened.
@@ -193,6 +197,81 @@ func TestEventsOfGuardedRooms(t *testing.T) {
 		}
 		if !slices.Equal(types, []string{"room.finished"}) {
 			t.Errorf("from outside he was told of %v", types)
+		}
+	}
+}
+
+// bounded lets everybody do everything and see little.
+type bounded struct{}
+
+// Authorize implements Authorizer.
+func (bounded) Authorize(*http.Request, Grant) (Identity, error) {
+	return Identity{Limits: mixer.Limits{MaxWidth: 200, MaxHeight: 100, MaxFPS: 30}, MayCreate: true}, nil
+}
+
+// A token's bound holds for those as well who watch by plain HTTP.
+func TestLiveIsBound(t *testing.T) {
+	f := occupied(t)
+	f.authorizer = bounded{}
+	url := overTCP(t, f) + "/v1/rooms/r/"
+	var streams []*http.Response
+	for _, query := range []string{"", "?tier=320x180@15", "?tier=100x50@15"} {
+		streams = append(streams, watching(t, url+"live.webm"+query))
+	}
+	begun := make([][]byte, len(streams))
+	for i, r := range streams {
+		begun[i] = readAtLeast(t, r.Body, 1000)
+	}
+	for _, query := range []string{"", "?width=320"} {
+		r := f.do("GET", "/v1/rooms/r/snapshot.jpg"+query, "").want(t, 200)
+		picture, err := jpeg.DecodeConfig(strings.NewReader(r.text))
+		must(t, err)
+		if picture.Width > 200 || picture.Height > 100 {
+			t.Errorf("%q: a snapshot of %dx%d", query, picture.Width, picture.Height)
+		}
+	}
+	f.lastPeer().end(nil)
+	for i, r := range streams {
+		rest, err := io.ReadAll(r.Body)
+		must(t, err)
+		if info := recovered(t, append(begun[i], rest...)); info.Width != 160 || info.Height != 90 {
+			t.Errorf("stream %d: %+v", i, info)
+		}
+	}
+	k := newKeys(t)
+	c := speaker("ann")
+	c.Mix.MaxTier = "200x100@30"
+	who, err := k.authorizer().Authorize(httptest.NewRequest("POST", "/", nil), Grant{Action: Public})
+	must(t, err)
+	who.claims = &c
+	for _, scope := range []string{token.ScopeLive, token.ScopeSnapshot} {
+		if made, err := who.urlToken("r", TokenRequest{Scope: scope}, k.now()); err != nil || made.Mix.MaxTier != c.Mix.MaxTier {
+			t.Errorf("%s: %+v, %v", scope, made, err)
+		}
+	}
+}
+
+func TestBoundTier(t *testing.T) {
+	tier := func(w, h, fps int) video.Tier { return video.Tier{Width: w, Height: h, FPS: fps} }
+	tiers := []video.Tier{tier(1280, 720, 30), tier(640, 360, 30), tier(320, 180, 15)}
+	limits := func(w, h, fps int) mixer.Limits { return mixer.Limits{MaxWidth: w, MaxHeight: h, MaxFPS: fps} }
+	for _, c := range []struct {
+		limits     mixer.Limits
+		want, gets video.Tier
+	}{
+		{mixer.Limits{}, tier(100, 100, 7), tier(100, 100, 7)}, // the mixer's business
+		{mixer.Limits{}, video.Tier{}, video.Tier{}},
+		{limits(1280, 720, 30), video.Tier{}, tiers[0]},
+		{limits(1280, 720, 30), tier(640, 360, 30), tiers[1]},
+		{limits(1279, 720, 30), video.Tier{}, tiers[1]},
+		{limits(640, 360, 30), tier(1280, 720, 30), tiers[1]},
+		{limits(640, 360, 30), tier(500, 300, 30), tiers[2]},
+		{limits(640, 360, 15), video.Tier{}, tiers[2]},
+		{limits(16, 16, 1), video.Tier{}, tiers[2]}, // there is nothing smaller
+	} {
+		who := Identity{Limits: c.limits}
+		if got := who.boundTier(c.want, tiers); got != c.gets {
+			t.Errorf("%+v, asked for %v: %v, want %v", c.limits, c.want, got, c.gets)
 		}
 	}
 }

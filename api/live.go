@@ -169,7 +169,9 @@ func (s *Server) watch(form liveForm) rawHandler {
 		if err := s.mayWatch(r, room); err != nil {
 			return err
 		}
-		leave, err := s.enterLive(streamClient(r), room.Info().Life)
+		who, info := scopeOf(r.Context()).identity, room.Info()
+		req.Tier = who.boundTier(req.Tier, info.Tiers)
+		leave, err := s.enterLive(streamClient(r), info.Life)
 		if err != nil {
 			return err
 		}
@@ -207,6 +209,27 @@ func (s *Server) watch(form liveForm) rawHandler {
 		return nil
 	}
 }
+
+// boundTier is the one of a room's tiers, the largest of which comes first, that
+// somebody gets who asks for want and whose token says how much he may see. Where
+// even the smallest is too large he gets that, as participants do.
+func (who *Identity) boundTier(want video.Tier, tiers []video.Tier) video.Tier {
+	l := who.Limits
+	if l.MaxWidth == 0 || len(tiers) == 0 {
+		return want
+	}
+	if want.Width > 0 {
+		l.MaxWidth, l.MaxHeight, l.MaxFPS = min(l.MaxWidth, want.Width), min(l.MaxHeight, want.Height), min(l.MaxFPS, want.FPS)
+	}
+	fits := func(t video.Tier) bool { return t.Width <= l.MaxWidth && t.Height <= l.MaxHeight && t.FPS <= l.MaxFPS }
+	if i := slices.IndexFunc(tiers, fits); i >= 0 {
+		return tiers[i]
+	}
+	return tiers[len(tiers)-1]
+}
+
+// snapshotStep is what the width of a snapshot is a multiple of.
+const snapshotStep = 160
 
 // liveQuery reads the query, in which each parameter may come once.
 func liveQuery(r *http.Request, known []string) (url.Values, error) {
@@ -329,6 +352,10 @@ func (s *Server) snapshot(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := s.mayWatch(r, room); err != nil {
 		return err
+	}
+	who := scopeOf(r.Context()).identity
+	if most := who.Limits.MaxWidth; most > 0 && (width == 0 || width > most) {
+		width = max(most/snapshotStep, 1) * snapshotStep
 	}
 	file, err := room.Snapshot(r.Context(), mixer.GroupID(query.Get("group")), width)
 	if err != nil {

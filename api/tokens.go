@@ -116,7 +116,7 @@ func (who *Identity) urlToken(room string, want TokenRequest, now time.Time) (to
 		c.Video.RoomJoin, c.Video.RoomAdmin = own.Video.RoomJoin, own.MayAdmin()
 	case token.ScopeLive, token.ScopeSnapshot:
 		g.Action, g.Role = Join, mixer.RoleViewer
-		c.Video.RoomJoin = true
+		c.Video.RoomJoin, c.Mix.MaxTier = true, own.Mix.MaxTier
 	case token.ScopeRecordings:
 		g.Action = ReadRecordings
 		c.Mix.Recordings = true
