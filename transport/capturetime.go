@@ -37,13 +37,14 @@ type captureStamp struct {
 }
 
 // put stamps a packet that begins what was mixed or composed at pts, if it is
-// time again.
-func (c *captureStamp) put(pkt *outPacket, pts time.Duration) {
+// time again, and reports whether it did.
+func (c *captureStamp) put(pkt *outPacket, pts time.Duration) bool {
 	if c.id == 0 || c.begun && pts < c.due {
-		return
+		return false
 	}
 	c.begun, c.due = true, pts+captureEvery
 	binary.BigEndian.PutUint64(pkt.capture[:], uint64(codec.NTPTimeOf(c.epoch.Add(pts))))
 	// Extensions has room, and the id was checked when it was negotiated.
 	_ = pkt.Header.SetExtension(c.id, pkt.capture[:])
+	return true
 }

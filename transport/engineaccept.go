@@ -75,6 +75,9 @@ func (e *Engine) Accept(ctx context.Context, offer Offer) (*Peer, Answer, error)
 	if err != nil {
 		return nil, Answer{}, err
 	}
+	if e.cfg.PlayoutDelay == 0 {
+		plan.refusePlayoutDelay()
+	}
 	if e.cfg.NoRED {
 		plan.refuseRED()
 	}
@@ -252,6 +255,7 @@ func (p *Peer) setup() error {
 		case l.send && l.kind == kindVideo:
 			cfg.VideoSSRC, cfg.VideoPT = p.out.video.ssrc, l.pt
 			cfg.VideoTWCC, cfg.VideoCaptureID = l.numbersID(), l.ext.capture
+			cfg.DelayID, cfg.MaxDelay = l.ext.delay, p.cfg.PlayoutDelay
 			p.out.videoSSRC = cfg.VideoSSRC
 			if p.out.video.rtx != 0 {
 				cfg.RTXSSRC, cfg.RTXPT = p.out.video.rtx, l.rtxPT

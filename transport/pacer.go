@@ -72,6 +72,10 @@ type pacerConfig struct {
 	// 0 is none. Epoch is the wall clock at PTS 0, for these.
 	AudioCaptureID, VideoCaptureID uint8
 	Epoch                          time.Time
+	// DelayID is the id of the playout delay, which shall be at most MaxDelay; 0 is
+	// none.
+	DelayID  uint8
+	MaxDelay time.Duration
 	// TargetBps of the video; defaults to 1.5 Mb/s.
 	TargetBps int
 	// MaxPayload is the VP8 bytes in a packet; defaults to what keeps the
@@ -131,6 +135,7 @@ type pacer struct {
 	// where the receiver keeps 20 ms in store.
 	held                       *codec.EncodedFrame
 	audioCapture, videoCapture captureStamp
+	delay                      delayStamp
 
 	audioQ  ringQueue[queued]
 	videoQ  ringQueue[queued]
@@ -184,6 +189,7 @@ func newPacer(cfg pacerConfig) *pacer {
 	// when the first packets of a high start are lost around the wrap.
 	p.audioCapture = captureStamp{id: cfg.AudioCaptureID, epoch: cfg.Epoch}
 	p.videoCapture = captureStamp{id: cfg.VideoCaptureID, epoch: cfg.Epoch}
+	p.delay = delayStamp{id: cfg.DelayID, most: cfg.MaxDelay}
 	p.audio = audioPacketiser{seq: uint16(random.Uint32() >> 17), timeBase: random.Uint32(), levelID: cfg.CSRCLevelID}
 	p.video = videoPacketiser{
 		max: cfg.MaxPayload, seq: uint16(random.Uint32() >> 17), timeBase: random.Uint32(),
@@ -510,7 +516,8 @@ func (p *pacer) nextRepair(pkt *outPacket, now time.Duration) bool {
 }
 
 func (p *pacer) nextVideo(pkt *outPacket, now time.Duration) bool {
-	begun := time.Duration(-1)
+	var begun *codec.EncodedFrame
+	var pts time.Duration
 	if p.video.frame == nil {
 		q, ok := p.videoQ.pop()
 		if !ok {
@@ -518,13 +525,13 @@ func (p *pacer) nextVideo(pkt *outPacket, now time.Duration) bool {
 		}
 		p.video.start(q.frame, q.pts)
 		p.stats.VideoFrames++
-		begun = q.pts
+		begun, pts = q.frame, q.pts
 	}
 	v, _ := p.video.next(now)
 	p.queuedN -= p.video.used
 	p.hist.add(v, now).write(pkt, p.cfg.VideoSSRC, p.cfg.VideoPT)
-	if begun >= 0 {
-		p.videoCapture.put(pkt, begun)
+	if begun != nil && !p.videoCapture.put(pkt, pts) {
+		p.delay.put(pkt, begun, pts)
 	}
 	pkt.Kind = videoDataPacket
 	p.stats.VideoPackets++

@@ -79,6 +79,7 @@ type outPacket struct {
 	twcc   [2]byte
 	// Before SRTP: what these take is in packetOverhead.
 	capture [8]byte
+	delay   [3]byte
 	ext     [3]rtp.Extension
 }
 

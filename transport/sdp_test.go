@@ -230,7 +230,7 @@ func TestOfferPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	camera := plan.lines[1]
-	if camera.pt != 96 || camera.rtxPT != 97 || camera.ext != (extensionIDs{mid: 4, twcc: 3, rid: 10, repaired: 11}) {
+	if camera.pt != 96 || camera.rtxPT != 97 || camera.ext != (extensionIDs{mid: 4, twcc: 3, delay: 5, rid: 10, repaired: 11}) {
 		t.Errorf("camera line is %+v", camera)
 	}
 	if want := []declaredSSRC{{1964495580, false}, {1621629988, true}}; !slices.Equal(camera.ssrcs, want) {

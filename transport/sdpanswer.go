@@ -97,7 +97,7 @@ func (l *mediaLine) write(line func(string, ...any), setup string) {
 	for _, f := range l.feedback {
 		line("a=rtcp-fb:%d %s", l.pt, f)
 	}
-	for _, uri := range []string{uriMID, uriTWCC, uriCaptureTime, uriLevel, uriCSRCLevel} {
+	for _, uri := range []string{uriMID, uriTWCC, uriCaptureTime, uriPlayoutDelay, uriLevel, uriCSRCLevel} {
 		if id := l.ext.slot(uri, l.kind); id != nil && *id != 0 {
 			line("a=extmap:%d %s", *id, uri)
 		}

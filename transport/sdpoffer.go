@@ -37,7 +37,7 @@ const (
 // extensionIDs are the header extension numbers (RFC 8285) that the offer gave
 // to what we understand; 0 is "not offered".
 type extensionIDs struct {
-	mid, level, csrcLevel, twcc, capture, rid, repaired uint8
+	mid, level, csrcLevel, twcc, capture, delay, rid, repaired uint8
 }
 
 // The extensions that are taken over from an offer.
@@ -58,6 +58,8 @@ func (x *extensionIDs) slot(uri string, kind mediaKind) *uint8 {
 		return &x.twcc
 	case uri == uriCaptureTime:
 		return &x.capture
+	case uri == uriPlayoutDelay && kind == kindVideo:
+		return &x.delay
 	case uri == uriRID && kind == kindVideo:
 		return &x.rid
 	case uri == uriRepaired && kind == kindVideo:
@@ -537,6 +539,13 @@ func (p *offerPlan) assign(desc *sdp.SessionDescription, role Role) {
 func (p *offerPlan) refuseRED() {
 	for _, l := range p.lines {
 		l.redPT = 0
+	}
+}
+
+// refusePlayoutDelay leaves it to clients how late they show pictures.
+func (p *offerPlan) refusePlayoutDelay() {
+	for _, l := range p.lines {
+		l.ext.delay = 0
 	}
 }
 

@@ -62,6 +62,8 @@ type Config struct {
 	MediaDir string
 	// NoRED refuses redundant sound (RFC 2198).
 	NoRED bool
+	// PlayoutDelay bounds how late clients show pictures; 0 leaves it to them.
+	PlayoutDelay time.Duration
 	// OpenH264 is the library for H.264: a file, "auto" for wherever the system
 	// keeps it, "off" or "" for none. TrustOpenH264 decodes with it whatever is
 	// known of its version.
@@ -161,7 +163,7 @@ func NewApp(cfg Config) (app *App, err error) {
 	}
 	sockets := transport.Config{
 		Log: a.log, UDP: cfg.Media, TCP: cfg.MediaTCP, NoTCP: len(cfg.MediaTCP) == 1 && cfg.MediaTCP[0] == tcpOff,
-		FullICE: cfg.FullICE, PublicAddresses: cfg.PublicAddresses, NoRED: cfg.NoRED,
+		FullICE: cfg.FullICE, PublicAddresses: cfg.PublicAddresses, NoRED: cfg.NoRED, PlayoutDelay: cfg.PlayoutDelay,
 		SendH264: a.h264.lib != nil, ReceiveH264: a.h264.decodes,
 	}
 	if sockets.NoTCP {

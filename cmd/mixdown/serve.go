@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"mixdown/codec/worker"
+	"mixdown/transport"
 )
 
 // serveCmd is the flags of `mixdown serve`.
@@ -33,6 +34,7 @@ type serveCmd struct {
 	Drain    time.Duration `default:"10s" help:"How long to end properly after SIGTERM (${default})."`
 	Origin   []string      `placeholder:"URL" help:"Further web origins that may use the API."`
 	NoRED    bool          `name:"no-red" help:"Do not ask clients to send their sound twice (RFC 2198), which costs them some 32 kb/s and hides bursts of loss."`
+	Playout  time.Duration `name:"playout-delay" default:"0s" help:"How late clients that can are asked to show pictures at most, in steps of 10ms (0: as they like). With up to 500ms Chromium shows each as soon as it is decoded, in step with the sound or not."`
 	OpenH264 string        `name:"openh264" default:"auto" placeholder:"FILE" help:"OpenH264, for clients that know no VP8: its file, auto for wherever the system keeps it, or off (${default}). Cisco's own is at openh264.org."`
 	Trusted  bool          `name:"openh264-trusted" help:"Decode with that OpenH264 although its version is known for a hole (CVE-2025-27091): for a build in which it was mended, as in Debian's 2.3.1 since 2025."`
 	Workers  int           `default:"0" help:"Threads for video (0: one per core)."`
@@ -94,6 +96,9 @@ func (c *serveCmd) Validate() error {
 	check(c.Lasting.validate())
 	if c.Drain <= 0 || c.Drain > 10*time.Minute {
 		check(fmt.Errorf("--drain %v: want more than 0 and at most 10m", c.Drain))
+	}
+	if c.Playout < 0 || c.Playout > transport.MaxPlayoutDelay || c.Playout%(10*time.Millisecond) != 0 {
+		check(fmt.Errorf("--playout-delay %v: want 0s to %v, in steps of 10ms", c.Playout, transport.MaxPlayoutDelay))
 	}
 	if c.LateAfter < time.Millisecond || c.LateAfter > time.Minute {
 		check(fmt.Errorf("--late-after %v: want 1ms to 1m", c.LateAfter))
@@ -191,7 +196,7 @@ func (c *serveCmd) budget() float64 {
 // config is what the flags say.
 func (c *serveCmd) config(log *slog.Logger) Config {
 	return Config{
-		HTTP: c.HTTP, Media: c.Media, MediaTCP: c.MediaTCP, FullICE: !c.ICELite, PublicAddresses: c.Public, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, NoRED: c.NoRED, Drain: c.Drain,
+		HTTP: c.HTTP, Media: c.Media, MediaTCP: c.MediaTCP, FullICE: !c.ICELite, PublicAddresses: c.Public, Admin: c.Admin, Data: c.Data, MediaDir: c.MediaDir, NoRED: c.NoRED, PlayoutDelay: c.Playout, Drain: c.Drain,
 		OpenH264: c.OpenH264, TrustOpenH264: c.Trusted,
 		Origins: c.Origin, Workers: c.Workers, Cores: c.budget(), Log: log,
 		FlightRecorder: c.FlightRecorder, TraceDir: c.TraceDir, LateAfter: c.LateAfter,
