@@ -220,7 +220,7 @@ func TestLiveIsBound(t *testing.T) {
 	}
 	begun := make([][]byte, len(streams))
 	for i, r := range streams {
-		begun[i] = readAtLeast(t, r.Body, 1000)
+		begun[i] = readAtLeast(t, r.Body, 300)
 	}
 	for _, query := range []string{"", "?width=320"} {
 		r := f.do("GET", "/v1/rooms/r/snapshot.jpg"+query, "").want(t, 200)
