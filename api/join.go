@@ -95,7 +95,7 @@ func (s *Server) join(role mixer.Role) rawHandler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Location", "/v1/sessions/"+secret)
 		h.Set("ETag", x.tag())
-		h.Set("Accept-Patch", transport.FragmentType)
+		h.Set("Accept-Patch", acceptPatch)
 		h.Set("Link", fmt.Sprintf(`</v1/rooms/%s/participants/%s>; rel="describedby"`, x.Room().Info().ID, x.ID()))
 		s.linkICEServers(h, r, string(x.ID()))
 		w.WriteHeader(http.StatusCreated)

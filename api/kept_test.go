@@ -92,7 +92,7 @@ func TestPersistentRooms(t *testing.T) {
 	var disk paper
 	f := disk.fixture(t)
 	f.do("PUT", "/v1/rooms/passing", `{"name":"not kept"}`).want(t, 201)
-	f.do("PUT", "/v1/rooms/board", `{"persistent":true,"name":"Board","canvas":{"width":640,"height":360,"fps":15},"maxParticipants":9,"emptyTimeout":7,"metadata":"m"}`).want(t, 201)
+	f.do("PUT", "/v1/rooms/board", `{"persistent":true,"selfUnmute":false,"name":"Board","canvas":{"width":640,"height":360,"fps":15},"maxParticipants":9,"emptyTimeout":7,"metadata":"m"}`).want(t, 201)
 	f.do("POST", "/v1/rooms/second", `{"persistent":true}`).want(t, 201)
 	f.do("PATCH", "/v1/rooms/board", `{"locked":true}`).want(t, 200)
 	f.do("PUT", "/v1/rooms/board/layout", `{"mode":"sidebar","limit":5,"labels":false,"pins":["p_1","ann"]}`).want(t, 200)

@@ -17,17 +17,18 @@ import (
 	"mixdown/mixer"
 )
 
-// Mute is what can be set for everybody in a room at once.
+// Mute is what can be set for everybody in a room at once, and what a client sets of
+// itself.
 type Mute struct {
 	Send MuteSend `json:"send"`
 }
 
-// MuteSend is what everybody sends.
+// MuteSend is what they send.
 type MuteSend struct {
 	Audio MuteAudio `json:"audio"`
 }
 
-// MuteAudio is everybody's sound.
+// MuteAudio is their sound.
 type MuteAudio struct {
 	Muted bool `json:"muted" doc:"Keep it out of the mix"`
 }
@@ -79,6 +80,30 @@ func (s *Server) muteAll(ctx context.Context, in *struct {
 	return answer(list, nil, ReadIf{})
 }
 
+// muteSelf mutes a session's participant or unmutes it, as its client asks.
+func (s *Server) muteSelf(w http.ResponseWriter, r *http.Request, x *session) error {
+	if match := r.Header.Get("If-Match"); match != "" && !listed(match, x.tag(), wholeTag) {
+		return byKind[mixer.Precondition].problem("If-Match: the session has another ETag")
+	}
+	var want Mute
+	if err := s.put(r.Context(), &want, nil); err != nil {
+		return err
+	}
+	if !x.chats.Allow() { // all others are told of it, as of what it writes
+		return tooManyChats.problem("slow down")
+	}
+	p := x.now()
+	// Who moderates the room where it was let in moderates no other.
+	moderator := x.who.Moderator && x.room == p.Room().Info().ID
+	if err := p.MuteSelf(r.Context(), want.Send.Audio.Muted, moderator); err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("ETag", x.tag())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 func (s *Server) listBans(_ context.Context, in *struct {
 	RoomPath
 	ListQuery
@@ -120,9 +145,10 @@ func (s *Server) createBan(ctx context.Context, in *struct{ RoomPath }) (*banOut
 }
 
 // spared reports whether a ban, of an address, is not meant for the session's
-// client: who moderates the room may well sit in the same office.
+// client: who moderates the room may well sit in the same office. Who was moved into
+// it does not moderate it.
 func (s *session) spared(ban *Ban) bool {
-	return s.who.Moderator && ban.Identity != s.now().Info().Identity
+	return s.who.Moderator && s.room == s.Room().Info().ID && ban.Identity != s.now().Info().Identity
 }
 
 // describeBan brings what was asked for into the form in which it is compared.

@@ -358,6 +358,111 @@ func TestMuteAll(t *testing.T) {
 	f.do("PATCH", "/v1/rooms/none/participants", `{"send":{"audio":{"muted":true}}}`).problem(t, 404, "no-such-room")
 }
 
+// TestMuteSelf: by the secret of a session its client unmutes itself, where the
+// room lets it, and nothing else.
+func TestMuteSelf(t *testing.T) {
+	const muted, heard = `{"send":{"audio":{"muted":true}}}`, `{"send":{"audio":{"muted":false}}}`
+	f := newFixture(t, false, quiet)
+	f.authorizer = named{}
+	set := func(x reply, body string, headers ...string) reply {
+		return f.do("PATCH", x.Header.Get("Location"), body, append([]string{"Content-Type", patchType}, headers...)...)
+	}
+	is := func(x reply, want bool) {
+		t.Helper()
+		if got := participant(t, f, memberOf(x)).Send.Audio.Muted; got != want {
+			t.Errorf("muted is %v", got)
+		}
+	}
+	f.do("PUT", "/v1/rooms/r", `{"mutedOnJoin":true}`).want(t, 201)
+	guest := f.join("/v1/rooms/r/participants").want(t, 201)
+	connected(t, f, guest)
+	channel := serveFake(t, f, guest.Header.Get("Location"))
+	if snap := into[RoomSnapshot](t, channel.until("snapshot")); !snap.Room.SelfUnmute || !snap.Participants[0].Send.Audio.Muted {
+		t.Errorf("the snapshot is %+v", snap)
+	}
+	if r := set(guest, heard).want(t, 204); r.Header.Get("ETag") == "" || r.text != "" {
+		t.Errorf("answered %v %q", r.Header, r.text)
+	}
+	is(guest, false)
+	for into[Participant](t, channel.until("participant.updated")).Send.Audio.Muted {
+	}
+	f.do("PATCH", memberOf(guest), muted).want(t, 200)
+	set(guest, heard).want(t, 204)
+	is(guest, false)
+
+	var room Room
+	f.do("PATCH", "/v1/rooms/r", `{"selfUnmute":false}`).want(t, 200).json(t, &room)
+	if room.SelfUnmute {
+		t.Error("the room does not forbid it")
+	}
+	f.do("PATCH", "/v1/rooms/r", `{"name":"x"}`).want(t, 200).json(t, &room)
+	if room.SelfUnmute {
+		t.Error("another field allows it again")
+	}
+	set(guest, muted).want(t, 204)
+	set(guest, heard).problem(t, 403, "stays-muted")
+	f.do("PATCH", memberOf(guest), heard).want(t, 200)
+	f.do("PATCH", "/v1/rooms/r/participants", muted).want(t, 200)
+	set(guest, heard).problem(t, 403, "stays-muted")
+	is(guest, true)
+
+	host := f.join("/v1/rooms/r/participants", "X-Who", "moderator").want(t, 201)
+	connected(t, f, host)
+	set(host, muted).want(t, 204)
+	set(host, heard).want(t, 204)
+	f.do("PUT", "/v1/rooms/other", `{"selfUnmute":false}`).want(t, 201)
+	f.do("PATCH", memberOf(host), `{"room":"other"}`).want(t, 200)
+	set(host, muted).want(t, 204)
+	set(host, heard).problem(t, 403, "stays-muted") // it moderates r alone
+
+	set(guest, muted, "If-Match", `"x"`).problem(t, 412, "precondition-failed")
+	set(guest, muted, "If-Match", "*").want(t, 204)
+	set(f.join("/whep/r").want(t, 201), muted).problem(t, 409, "conflict")
+	f.do("DELETE", memberOf(guest), "").want(t, 204)
+	set(guest, muted).problem(t, 410, "kicked")
+}
+
+// TestMuteSelfInWait: who waits to be let in has what it said of itself.
+func TestMuteSelfInWait(t *testing.T) {
+	f := newFixture(t, false, quiet)
+	f.authorizer = named{}
+	f.do("PUT", "/v1/rooms/r", `{"waitingRoom":true,"mutedOnJoin":true}`).want(t, 201)
+	guest := f.join("/v1/rooms/r/participants").want(t, 201)
+	f.do("PATCH", guest.Header.Get("Location"), `{"send":{"audio":{"muted":false}}}`, "Content-Type", patchType).want(t, 204)
+	if p := participant(t, f, memberOf(guest)); p.Admitted || p.Send.Audio.Muted {
+		t.Errorf("it is %+v", p)
+	}
+}
+
+func TestMuteSelfRefused(t *testing.T) {
+	f := newFixture(t, false, quiet)
+	session := f.join("/v1/rooms/r/participants").want(t, 201).Header.Get("Location")
+	for body, pointer := range map[string]string{
+		"": "#", `{}`: "#", `{"send":{}}`: "#/send", `{"send":{"audio":{}}}`: "#/send/audio",
+		`{"send":{"audio":{"muted":"yes"}}}`:                     "#/send/audio/muted",
+		`{"send":{"audio":{"muted":null}}}`:                      "#/send/audio/muted",
+		`{"send":{"audio":{"muted":true,"gain":12}}}`:            "#/send/audio/gain",
+		`{"role":"participant","send":{"audio":{"muted":true}}}`: "#/role",
+	} {
+		p := f.do("PATCH", session, body, "Content-Type", patchType).problem(t, 422, "invalid")
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != pointer {
+			t.Errorf("%s: %+v", body, p.Errors)
+		}
+	}
+	f.do("PATCH", session, `[]`, "Content-Type", patchType).problem(t, 400, "bad-json")
+	const muted = `{"send":{"audio":{"muted":true}}}`
+	f.do("PATCH", session, muted).problem(t, 415, "unsupported-media-type") // application/json
+	f.do("PATCH", session, muted, "Content-Type", patchType+"; charset=utf-8").want(t, 204)
+	f.do("PATCH", "/v1/sessions/none", muted, "Content-Type", patchType).problem(t, 404, "no-such-session")
+	refused := false
+	for range 2 * chatBurst {
+		refused = refused || f.do("PATCH", session, muted, "Content-Type", patchType).StatusCode == 429
+	}
+	if !refused {
+		t.Error("others can be told of it without end")
+	}
+}
+
 // TestRolesAndFloor: who is a viewer by its token or by a moderator's wish, and who
 // has the floor.
 func TestRolesAndFloor(t *testing.T) {

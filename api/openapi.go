@@ -69,7 +69,7 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 				Headers: map[string]*huma.Param{
 					"Location":     header("The session, whose path is its credential"),
 					"ETag":         header("The ICE session"),
-					"Accept-Patch": header(transport.FragmentType),
+					"Accept-Patch": header(acceptPatch),
 					"Link":         header(`The participant, rel="describedby"; servers that the client may use to reach the media, rel="ice-server" (RFC 9725 section 4.6)`),
 				},
 			}},
@@ -104,13 +104,15 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 	fragment := map[string]*huma.MediaType{transport.FragmentType: {Schema: &huma.Schema{Type: huma.TypeString}}}
 	s.raw(huma.Operation{
 		OperationID: "patch-session", Method: http.MethodPatch, Path: session,
-		Summary: "Candidates that the client has found (RFC 8840), or, with a new ice-ufrag and ice-pwd, an ICE restart",
+		Summary: "Candidates that the client has found (RFC 8840), or, with a new ice-ufrag and ice-pwd, an ICE restart; or, as a merge patch, whether the client is muted",
 		Parameters: []*huma.Param{secret, {
 			Name: "If-Match", In: "header", Description: "The session's ETag, or *; required for a restart", Schema: &huma.Schema{Type: huma.TypeString},
 		}},
-		RequestBody: &huma.RequestBody{Required: true, Description: "At most 64 KiB and 64 candidates", Content: fragment},
+		RequestBody: &huma.RequestBody{Required: true, Description: "At most 64 KiB and 64 candidates", Content: map[string]*huma.MediaType{
+			transport.FragmentType: fragment[transport.FragmentType], patchType: {Schema: s.schemaOf(Mute{})},
+		}},
 		Responses: map[string]*huma.Response{
-			"204": {Description: "The candidates were taken"},
+			"204": {Description: "The candidates were taken, or the client is as muted as it asked for"},
 			"200": {Description: "Another ICE session has begun: the server's credentials and candidates", Content: fragment,
 				Headers: map[string]*huma.Param{"ETag": header("The new ICE session")}},
 		},
@@ -118,7 +120,7 @@ func (s *Server) joinRoutes(limit func(http.Handler) http.Handler) {
 	s.raw(huma.Operation{
 		OperationID: "session-options", Method: http.MethodOptions, Path: session, Summary: "What can be patched here",
 		Parameters: []*huma.Param{secret},
-		Responses:  map[string]*huma.Response{"200": {Description: "See Accept-Patch", Headers: map[string]*huma.Param{"Accept-Patch": header(transport.FragmentType)}}},
+		Responses:  map[string]*huma.Response{"200": {Description: "See Accept-Patch", Headers: map[string]*huma.Param{"Accept-Patch": header(acceptPatch)}}},
 	}, static(Public), sessionOptions)
 }
 

@@ -92,6 +92,7 @@ var (
 	locked          = kind{code: "locked", status: 403, title: "The room is locked"}
 	wrongPIN        = kind{code: "pin", status: 403, title: "The room wants its PIN (header Room-Pin)"}
 	banned          = kind{code: "banned", status: 403, title: "Whoever asks is banned from the room"}
+	staysMuted      = kind{code: "stays-muted", status: 403, title: "In this room only a moderator unmutes people"}
 	held            = kind{code: "waiting-room", status: 403, title: "Who enters the room is let in by a moderator first"}
 	noBan           = kind{code: "no-such-ban", status: 404, title: "There is no such ban"}
 	tooManyPins     = kind{code: "too-many-pins", status: 429, title: "Too many wrong PINs of one address", retryAfter: 60}
@@ -156,6 +157,7 @@ var byReason = []struct {
 }{
 	{mixer.ErrRoomLocked, locked},
 	{mixer.ErrPIN, wrongPIN},
+	{mixer.ErrStaysMuted, staysMuted},
 	{mixer.ErrHeld, held},
 	{mixer.ErrRoomFull, full},
 	{mixer.ErrRoomExists, roomExists},
@@ -181,7 +183,7 @@ var byReason = []struct {
 
 // kinds lists every code once, for the documentation.
 func kinds() []kind {
-	all := []kind{badJSON, badRequest, badSDP, badFragment, noUsableCodec, locked, wrongPIN, banned, held, noBan, tooManyPins, foreignPage, full, roomEmpty, roomExists,
+	all := []kind{badJSON, badRequest, badSDP, badFragment, noUsableCodec, locked, wrongPIN, banned, staysMuted, held, noBan, tooManyPins, foreignPage, full, roomEmpty, roomExists,
 		recordingActive, noRoom, noParticipant, noGroup, noLayout, noInput, noRecording, noKeys, noSession, noRoute, noMethod,
 		tooLarge, wrongType, timeout, badRange, tooMany, tooManyStreams, tooManyViewers, tooManyLayouts, tooManyChats, notListening, draining, overloaded, kicked, roomClosed, drained, vanished, replaced, conditionMissing, tooManyRestarts, storageFull, notKept}
 	for _, k := range byKind {

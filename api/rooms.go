@@ -28,6 +28,7 @@ type Room struct {
 	Levelling       bool       `json:"levelling" required:"false" default:"true" doc:"Bring everybody slowly to one loudness; sets all participants, each of whom can be set as well"`
 	EchoGuard       bool       `json:"echoGuard" required:"false" default:"true" doc:"Do not let those be heard who send back what they hear; sets all participants, each of whom can be set as well"`
 	MutedOnJoin     bool       `json:"mutedOnJoin" required:"false" default:"false" doc:"Mute those who join, but for moderators"`
+	SelfUnmute      bool       `json:"selfUnmute" required:"false" default:"true" doc:"Who is muted, by joining or by a moderator, may unmute himself (PATCH of his session). False: only moderators unmute, also who has muted himself"`
 	WaitingRoom     bool       `json:"waitingRoom" required:"false" default:"false" doc:"Those who join wait, without hearing or seeing anything, until a moderator sets their state to active. Moderators do not. Set to false, all who wait are let in"`
 	PIN             string     `json:"pin" required:"false" maxLength:"16" pattern:"^([0-9]{4,16}|\\*{4})?$" patternDescription:"4 to 16 digits, or empty" doc:"What those must know who join, but for moderators; they send it as the header Room-Pin. Empty: none. It is shown as ****, which changes nothing when it is sent back"`
 	Floor           string     `json:"floor" required:"false" maxLength:"64" doc:"The participant who has the floor: shown as the main program's speaker, whoever speaks. Empty: whoever speaks. It ends when the participant leaves the main program"`
@@ -61,7 +62,7 @@ var lastingRoom = []string{"id", "roomId", "createdAt", "canvas", "tiers", "layo
 // defaultRoom is what a client gets that asks for nothing in particular. The
 // canvas and its tiers are left to the mixer.
 func defaultRoom() Room {
-	return Room{Layout: defaultLayout(), MaxParticipants: 50, EmptyTimeout: 300, Levelling: true, EchoGuard: true}
+	return Room{Layout: defaultLayout(), MaxParticipants: 50, EmptyTimeout: 300, Levelling: true, EchoGuard: true, SelfUnmute: true}
 }
 
 func roomOf(info mixer.RoomInfo) Room {
@@ -75,7 +76,7 @@ func roomOf(info mixer.RoomInfo) Room {
 		Canvas: Canvas{info.Canvas.Width, info.Canvas.Height, info.Canvas.FPS}, Tiers: tiers, Layout: layoutSpecOf(info.Layout),
 		MaxParticipants: info.MaxParticipants, EmptyTimeout: info.EmptyTimeout.Seconds(), Persistent: info.Persistent,
 		Locked: info.Locked, Metadata: info.Metadata, Levelling: !info.NoLevelling, EchoGuard: !info.NoEchoGuard,
-		MutedOnJoin: info.MutedOnJoin, WaitingRoom: info.WaitingRoom, PIN: info.PIN.String(), Floor: string(info.Floor),
+		MutedOnJoin: info.MutedOnJoin, SelfUnmute: !info.NoSelfUnmute, WaitingRoom: info.WaitingRoom, PIN: info.PIN.String(), Floor: string(info.Floor),
 		Status: &RoomStatus{Speaker: string(info.Speaker), Participants: info.Participants - info.Hidden, Waiting: info.Held, Hidden: info.Hidden, Viewers: info.Viewers, Recording: info.Recording, Cores: math.Round(info.Cores*1e4) / 1e4},
 	}
 }
@@ -93,7 +94,7 @@ func (r Room) config(id string) (mixer.RoomConfig, error) {
 		ID: mixer.RoomID(id), Name: r.Name, Layout: r.Layout.spec(),
 		MaxParticipants: r.MaxParticipants, EmptyTimeout: seconds(r.EmptyTimeout), Persistent: r.Persistent,
 		Locked: r.Locked, Metadata: r.Metadata, NoLevelling: !r.Levelling, NoEchoGuard: !r.EchoGuard,
-		MutedOnJoin: r.MutedOnJoin, WaitingRoom: r.WaitingRoom, PIN: mixer.PIN(r.PIN),
+		MutedOnJoin: r.MutedOnJoin, NoSelfUnmute: !r.SelfUnmute, WaitingRoom: r.WaitingRoom, PIN: mixer.PIN(r.PIN),
 	}
 	if r.Floor != "" {
 		return rc, invalid("", Fault{Pointer: "#/floor", Detail: "nobody is in the room yet"})
@@ -115,11 +116,11 @@ func (r Room) config(id string) (mixer.RoomConfig, error) {
 
 // patch sets everything of a room that can be changed, which is as now says.
 func (r Room) patch(now Room) mixer.RoomPatch {
-	timeout, noLevelling, noEchoGuard := seconds(r.EmptyTimeout), !r.Levelling, !r.EchoGuard
+	timeout, noLevelling, noEchoGuard, noSelfUnmute := seconds(r.EmptyTimeout), !r.Levelling, !r.EchoGuard, !r.SelfUnmute
 	patch := mixer.RoomPatch{
 		Name: &r.Name, MaxParticipants: &r.MaxParticipants, EmptyTimeout: &timeout, Persistent: &r.Persistent,
 		Locked: &r.Locked, Metadata: &r.Metadata, NoLevelling: &noLevelling, NoEchoGuard: &noEchoGuard,
-		MutedOnJoin: &r.MutedOnJoin, WaitingRoom: &r.WaitingRoom,
+		MutedOnJoin: &r.MutedOnJoin, NoSelfUnmute: &noSelfUnmute, WaitingRoom: &r.WaitingRoom,
 	}
 	if r.PIN != now.PIN || now.PIN == "" {
 		pin := mixer.PIN(r.PIN)

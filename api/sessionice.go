@@ -21,23 +21,32 @@ type connection interface {
 	Restart(context.Context, transport.Fragment) (transport.Restarted, error)
 }
 
+// acceptPatch is what PATCH on a session takes.
+const acceptPatch = transport.FragmentType + ", " + patchType
+
 // patchSession takes what the client says of ICE after its offer (RFC 9725
 // section 4.3): candidates that it has found, or, with other credentials than
 // before, that it begins another ICE session. For that it must say If-Match, with
 // the ETag or *, lest a fragment that comes late begin one by accident; for
-// candidates published clients leave it out.
+// candidates published clients leave it out. Or it takes, as a merge patch, whether
+// the client is muted.
 func (s *Server) patchSession(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(w, r, maxSDP)
 	if err != nil {
 		return err
 	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if len(body) > 0 && (mediaType != transport.FragmentType || err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter)) {
-		return wrongType.problem("send a fragment as "+transport.FragmentType).with("Accept-Patch", transport.FragmentType)
+	known := (mediaType == transport.FragmentType || mediaType == patchType) && (err == nil || errors.Is(err, mime.ErrInvalidMediaParameter))
+	if len(body) > 0 && !known {
+		return wrongType.problem("send a fragment as "+transport.FragmentType+", or a merge patch as "+patchType).with("Accept-Patch", acceptPatch)
 	}
 	x, err := s.sessions.find(chi.URLParam(r, "secret"))
 	if err != nil {
 		return err
+	}
+	if mediaType == patchType {
+		scopeOf(r.Context()).body = body
+		return s.muteSelf(w, r, x)
 	}
 	fragment, err := transport.ParseFragment(string(body))
 	if err != nil {
@@ -120,7 +129,7 @@ func (x *session) setTag(ufrag string) { x.etag.Store(`"` + ufrag + `"`) }
 
 // sessionOptions answers OPTIONS that is no CORS preflight.
 func sessionOptions(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Accept-Patch", transport.FragmentType)
+	w.Header().Set("Accept-Patch", acceptPatch)
 	w.WriteHeader(http.StatusOK)
 	return nil
 }

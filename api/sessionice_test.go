@@ -95,12 +95,12 @@ func TestPatchSessionRefused(t *testing.T) {
 	f := newFixture(t, false)
 	r := f.join("/v1/rooms/r/participants").want(t, 201)
 	location, participant := r.Header.Get("Location"), strings.TrimPrefix(strings.Split(r.Header.Get("Link"), ">")[0], "<")
-	if got := r.Header.Get("Accept-Patch"); got != fragmentType {
+	if got := r.Header.Get("Accept-Patch"); got != fragmentType+", "+patchType {
 		t.Errorf("Accept-Patch: %q", got)
 	}
 	wrong := f.do("PATCH", location, "{}", "Content-Type", "application/json")
 	wrong.problem(t, 415, "unsupported-media-type")
-	if got := wrong.Header.Get("Accept-Patch"); got != fragmentType {
+	if got := wrong.Header.Get("Accept-Patch"); got != fragmentType+", "+patchType {
 		t.Errorf("Accept-Patch: %q", got)
 	}
 	patchSession(f, location, sameFragment, "").want(t, 204)
@@ -141,7 +141,7 @@ func TestSignallingMethods(t *testing.T) {
 		{"/whep/r", map[string]int{"OPTIONS": 200, "GET": 204, "HEAD": 200, "PUT": 405, "PATCH": 405, "DELETE": 405},
 			"Accept-Post", "application/sdp", "GET, HEAD, POST, OPTIONS"},
 		{session, map[string]int{"OPTIONS": 200, "GET": 204, "HEAD": 204, "POST": 405, "PUT": 405, "PATCH": 204},
-			"Accept-Patch", fragmentType, "GET, HEAD, PATCH, DELETE, OPTIONS"},
+			"Accept-Patch", fragmentType + ", " + patchType, "GET, HEAD, PATCH, DELETE, OPTIONS"},
 		{session + "/", map[string]int{"OPTIONS": 404, "GET": 404, "PATCH": 404, "DELETE": 404}, "", "", ""},
 		{"/whip/r/", map[string]int{"OPTIONS": 404, "GET": 404, "POST": 404}, "", "", ""},
 		{"/whip", map[string]int{"POST": 404}, "", "", ""},

@@ -191,6 +191,9 @@ type RoomConfig struct {
 	// moderators.
 	MutedOnJoin, WaitingRoom bool
 	PIN                      PIN
+	// NoSelfUnmute leaves it to moderators to unmute whoever is muted, by joining,
+	// by one of them or by himself.
+	NoSelfUnmute bool
 	// Metadata is the owner's own, at most 16 KiB, and not looked at.
 	Metadata string
 }
@@ -284,6 +287,7 @@ type RoomPatch struct {
 	// all who wait are admitted.
 	MutedOnJoin, WaitingRoom *bool
 	PIN                      *PIN
+	NoSelfUnmute             *bool
 	// Floor gives somebody in the main program the floor, "" takes it back.
 	Floor    *ParticipantID
 	Metadata *string

@@ -44,6 +44,7 @@ var (
 	ErrPIN            = errors.New("the room has a PIN, and that was not it")
 	ErrHeld           = errors.New("in the waiting room there is nothing to be heard, seen or said")
 	ErrHidden         = errors.New("who is hidden has no place in the picture and no voice")
+	ErrStaysMuted     = errors.New("in this room it takes a moderator to unmute somebody")
 	ErrDraining       = errors.New("the server is shutting down")
 	ErrTooManyRooms   = errors.New("the server has as many rooms as it may")
 	ErrEnding         = errors.New("the room is still ending")

@@ -146,3 +146,26 @@ func (r *Room) MuteAll(ctx context.Context, muted bool, but ...ParticipantID) ([
 	}
 	return r.Participants(), nil
 }
+
+// MuteSelf mutes the participant by its own wish, or takes back that it is muted,
+// whoever did that. A room with NoSelfUnmute grants the latter to moderators alone:
+// Permission (ErrStaysMuted). Conflict (ErrNotThatRole) for who sends nothing.
+func (p *Participant) MuteSelf(ctx context.Context, muted, moderator bool) error {
+	const op = "participant.mute"
+	r := p.room
+	return r.do(ctx, op, func() error {
+		fail := func(kind Kind, err error) error {
+			return &Error{Op: op, Kind: kind, Room: r.room.ID, Participant: p.id, Err: err}
+		}
+		switch now := p.facts.Load().muted; {
+		case !slices.Contains(r.participants, p):
+			return fail(NotFound, ErrNoParticipant)
+		case p.source == nil:
+			return fail(Conflict, fmt.Errorf("%w: a %s sends no sound", ErrNotThatRole, p.role))
+		case now && !muted && r.room.NoSelfUnmute && !moderator:
+			return fail(Permission, ErrStaysMuted)
+		}
+		p.change(func(f *facts) { f.muted = muted })
+		return nil
+	})
+}

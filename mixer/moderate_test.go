@@ -184,6 +184,71 @@ func TestMuting(t *testing.T) {
 	}
 }
 
+// TestMuteSelf: who may take back that somebody is muted, and who is told.
+func TestMuteSelf(t *testing.T) {
+	m := newManager(t)
+	r := newTestRoom(t, m, RoomConfig{MutedOnJoin: true})
+	p, _ := enter(t, r, "p")
+	settled(t, r)
+	events := subscribe(t, m)
+	change := func(muted, moderator bool, want error) {
+		t.Helper()
+		was := p.Info().Muted
+		if err := p.MuteSelf(t.Context(), muted, moderator); !errors.Is(err, want) {
+			t.Errorf("muted %v: %v, want %v", muted, err, want)
+		}
+		if now := p.Info().Muted; now != (was && want != nil || want == nil && muted) {
+			t.Errorf("it was %v and is %v", was, now)
+		}
+	}
+	change(false, false, nil) // by joining
+	change(false, false, nil)
+	yes, no := true, false
+	patched(t, r, p, ParticipantPatch{Muted: &yes})
+	change(false, false, nil) // by a moderator
+	if _, err := r.Update(t.Context(), RoomPatch{NoSelfUnmute: &yes}); err != nil {
+		t.Fatal(err)
+	}
+	change(false, false, nil) // nothing to take back
+	change(true, false, nil)
+	change(true, false, nil)
+	change(false, false, ErrStaysMuted)
+	if err := p.MuteSelf(t.Context(), false, false); KindOf(err) != Permission {
+		t.Errorf("%v: %v", KindOf(err), err)
+	}
+	change(false, true, nil)
+	if _, err := r.MuteAll(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	change(false, false, ErrStaysMuted)
+	if _, err := r.Update(t.Context(), RoomPatch{NoSelfUnmute: &no}); err != nil {
+		t.Fatal(err)
+	}
+	change(false, false, nil)
+
+	viewer, err := r.Join(t.Context(), JoinRequest{Role: RoleViewer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := viewer.MuteSelf(t.Context(), true, false); KindOf(err) != Conflict || !errors.Is(err, ErrNotThatRole) {
+		t.Errorf("a viewer: %v", err)
+	}
+	p.Leave(nil)
+	told := []bool{true} // as it came
+	for _, e := range follow(t, events, EventParticipantLeft) {
+		if d, is := e.Data.(ParticipantInfo); is && e.Type == EventParticipantUpdated && d.ID == p.ID() {
+			told = append(told, d.Muted)
+		}
+	}
+	// Other news of it may have come between.
+	if told = slices.Compact(told); !slices.Equal(told, []bool{true, false, true, false, true, false, true, false}) {
+		t.Errorf("told were %v", told)
+	}
+	if err := p.MuteSelf(t.Context(), true, false); KindOf(err) != NotFound {
+		t.Errorf("who has left: %v", err)
+	}
+}
+
 // TestAudience: who is made a viewer has no tile and no voice, and both again when
 // it is a participant again.
 func TestAudience(t *testing.T) {

@@ -482,6 +482,7 @@ func (r *Room) Update(ctx context.Context, patch RoomPatch) (RoomInfo, error) {
 		set(&rc.MutedOnJoin, patch.MutedOnJoin)
 		set(&rc.WaitingRoom, patch.WaitingRoom)
 		set(&rc.PIN, patch.PIN)
+		set(&rc.NoSelfUnmute, patch.NoSelfUnmute)
 		if err := rc.validate(op); err != nil {
 			return err
 		}

@@ -88,7 +88,7 @@ func TestTrickleByPatch(t *testing.T) {
 		}
 	}
 	res, answer := post("POST", url+"/whep/trickle", "application/sdp", bare.String())
-	if res.StatusCode != http.StatusCreated || res.Header.Get("Accept-Patch") != "application/trickle-ice-sdpfrag" {
+	if res.StatusCode != http.StatusCreated || !strings.HasPrefix(res.Header.Get("Accept-Patch"), "application/trickle-ice-sdpfrag,") {
 		t.Fatalf("%s %v: %s", res.Status, res.Header, answer)
 	}
 	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {

@@ -155,6 +155,9 @@ test("the room is arranged, locked and muted", async () => {
     await says(off);
     assert.equal((await api("GET", "rooms/standup"))[field], false);
   }
+  await page.click("#room-unmute");
+  await says("Who is muted stays so until you change that.");
+  assert.equal((await api("GET", "rooms/standup")).selfUnmute, false);
   await page.click("#room-pin");
   await page.fill("#ask-text", "12a4");
   await page.keyboard.press("Enter");

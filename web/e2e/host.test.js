@@ -77,12 +77,18 @@ test("in a waiting room one waits, hears and sees nothing, and is let in by a cl
   assert.equal(await host.page.isVisible("#roster .let-in"), false);
 });
 
-test("who is muted by a host is told so", async () => {
+test("who is muted by a host is told so, and unmutes himself where the room lets him", async () => {
   const { id } = await named("hall", "Guest");
+  await api("PATCH", "/v1/rooms/hall", { selfUnmute: false });
   await api("PATCH", `/v1/rooms/hall/participants/${id}`, { send: { audio: { muted: true } } });
   await says(guest, "#muted", /^You are muted by a host$/);
   assert.equal(await guest.page.textContent("#mute"), "Unmute");
-  // Without keys everybody is a host.
+  await guest.page.click("#mute");
+  await says(guest, "#message-text", /^Only a host can unmute you here\.$/);
+  assert.equal((await named("hall", "Guest")).send.audio.muted, true);
+  await api("PATCH", "/v1/rooms/hall", { selfUnmute: true });
+  await says(guest, "#muted", /^You are muted: press Unmute to be heard$/);
+  await guest.page.screenshot({ path: path.join(shots, "muted.png") });
   await guest.page.click("#mute");
   await says(guest, "#muted", /^$/);
   await says(guest, "#mute", /^Mute$/);

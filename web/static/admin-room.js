@@ -28,6 +28,7 @@ export class RoomView {
     this.#toggle("room-locked", "locked", () => t("Nobody else can come in."), () => t("Everybody can come in again."));
     this.#toggle("room-waiting", "waitingRoom", () => t("Who comes waits until you let them in."), () => t("Who comes is let in, and so is who has waited."));
     this.#toggle("room-silent", "mutedOnJoin", () => t("Who comes is muted."), () => t("Who comes is heard."));
+    this.#toggle("room-unmute", "selfUnmute", () => t("Who is muted can change that."), () => t("Who is muted stays so until you change that."));
     this.#toggle("room-lasting", "persistent", () => t("The room stays when all have left, and when the server starts anew."), () => t("The room ends after all have left."));
     click("room-record", () => this.#record());
     click("room-invite", () => this.#act(ui["room-invite"], t("The link is copied. Whoever has it can join."), () => copyLink(this.#room.id)));
@@ -64,7 +65,7 @@ export class RoomView {
       `${canvas.width}x${canvas.height}@${canvas.fps}`,
     ].filter(Boolean).join(" · "));
     if (document.activeElement !== ui["room-layout"]) ui["room-layout"].value = room.layout.mode;
-    for (const id of ["room-locked", "room-waiting", "room-silent", "room-lasting"]) {
+    for (const id of ["room-locked", "room-waiting", "room-silent", "room-unmute", "room-lasting"]) {
       ui[id].setAttribute("aria-pressed", String(room[ui[id].dataset.field]));
     }
     put(ui["room-pin"], room.pin ? t("Change the PIN…") : t("Set a PIN…"));

@@ -100,6 +100,7 @@ export class Roster {
   speakers = new Map(); // group -> participant
   layout = null; // of the picture that this client watches
   recording = "";
+  selfUnmute = true; // whether who is muted may change that himself
 
   /** Takes one event in. */
   take({ type, data }) {
@@ -109,6 +110,7 @@ export class Roster {
         if (!data.part) {
           this.people.clear();
           this.recording = data.room.status?.recording ?? "";
+          this.selfUnmute = data.room.selfUnmute;
           this.speakers = new Map([["", data.speaker], ...data.groups.map((g) => [g.group, g.speaker])]);
         }
         for (const p of data.participants) this.people.set(p.id, p);
@@ -126,6 +128,9 @@ export class Roster {
         break;
       case "layout.changed":
         this.layout = data;
+        break;
+      case "room.updated":
+        this.selfUnmute = data.selfUnmute;
         break;
       case "recording.started":
       case "recording.resumed":

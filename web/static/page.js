@@ -19,7 +19,7 @@ const { tracks } = media;
 let session = null;
 let room = "";
 let recording = "";
-let mutedByHost = false;
+let hushed = false; // the server keeps what is said here from the others
 let mending = false;
 let roster = new Roster();
 const chat = new Chat(ui, write, letIn);
@@ -62,7 +62,7 @@ function toggled(button, pressed) {
 }
 
 function showTracks() {
-  toggled("mute", mutedByHost || !tracks.audio?.enabled);
+  toggled("mute", hushed || !tracks.audio?.enabled);
   toggled("camera-off", !tracks.video?.enabled);
   overlay.show(tracks.video);
 }
@@ -225,9 +225,10 @@ function showPeople() {
   const waits = own?.admitted === false;
   ui.waiting.hidden = !waits;
   put(ui.people, waits ? "" : n <= 1 ? "Only you are here" : "{n} person|{n} people", { n });
-  mutedByHost = Boolean(own?.send.audio.muted);
-  put(ui.muted, own?.role === "viewer" ? "You watch and listen: nobody sees or hears you" : mutedByHost ? "You are muted by a host" : "");
-  toggled("mute", mutedByHost || !tracks.audio?.enabled);
+  hushed = Boolean(own?.send.audio.muted);
+  const silence = roster.selfUnmute ? "You are muted: press Unmute to be heard" : "You are muted by a host";
+  put(ui.muted, own?.role === "viewer" ? "You watch and listen: nobody sees or hears you" : hushed ? silence : "");
+  toggled("mute", hushed || !tracks.audio?.enabled);
   ui.self.classList.toggle("speaking", roster.speaks(session.id));
   chat.list(roster);
 }
@@ -313,7 +314,7 @@ function leave() {
   showRecording("");
   put(ui.load, "");
   put(ui.muted, "");
-  mutedByHost = false;
+  hushed = false;
   put(ui["link-state"], "");
   ui.mix.srcObject = null;
   ui["settings-dialog"].close();
@@ -326,7 +327,7 @@ function leave() {
 
 async function toggleTrack(kind) {
   say("");
-  if (kind === "audio" && mutedByHost && !await unmute()) return;
+  if (kind === "audio" && hushed && !await unmute()) return;
   if (tracks[kind]) {
     tracks[kind].enabled = !tracks[kind].enabled;
     return showTracks();
@@ -337,17 +338,14 @@ async function toggleTrack(kind) {
   if (!tracks[kind]) say(ui["device-note"].textContent);
 }
 
-/** Takes back that a host has muted this client, where it may; then what it sends is on. */
+/** Takes back that the server mutes this client, where it may; then what it sends is on. */
 async function unmute() {
   try {
-    const response = await send(session.participant, {
-      method: "PATCH", headers: { "Content-Type": "application/merge-patch+json" }, body: JSON.stringify({ send: { audio: { muted: false } } }),
-    });
-    if (!response.ok) throw await refusal(response);
+    await session.unmute();
     if (tracks.audio) tracks.audio.enabled = false; // to be toggled on
     return true;
   } catch (error) {
-    say(error.status === 403 ? t("A host has muted you, and only a host can change that.") : reason(error));
+    say(reason(error));
     return false;
   }
 }

@@ -45,6 +45,7 @@ export const words = {
   "room-closed": "The meeting has ended.",
   "room-empty": "There is nobody in the room.",
   "room-exists": "There is a room of this name already.",
+  "stays-muted": "Only a host can unmute you here.",
   "storage-full": "There is no space left for recordings.",
   "timeout": "Your connection is too slow: the server waited in vain. Try again.",
   "too-large": "That is too long.",

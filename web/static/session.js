@@ -113,6 +113,14 @@ export class Session extends EventTarget {
   /** Writes to everybody, or to one participant; see Events.write. */
   write(text, to) { return this.#events.write(text, to); }
 
+  /** Is heard again, where the server mutes this client and the room lets it. Throws an Error as refusal makes them. */
+  async unmute() {
+    const response = await fetch(this.#url, { // its secret suffices
+      method: "PATCH", headers: { "Content-Type": "application/merge-patch+json" }, body: JSON.stringify({ send: { audio: { muted: false } } }),
+    });
+    if (!response.ok) throw await refusal(response);
+  }
+
   async #look() {
     const stats = [...(await this.#pc.getStats()).values()];
     const room = stats.find((s) => s.type === "candidate-pair" && s.nominated)?.availableOutgoingBitrate;
