@@ -275,3 +275,26 @@ func TestBoundTier(t *testing.T) {
 		}
 	}
 }
+
+// Who moderates one room and was moved to another moderates none there: a ban of
+// his address is meant for him as well.
+func TestMovedModeratorIsBanned(t *testing.T) {
+	f := newFixture(t, false, quiet)
+	f.authorizer = named{}
+	for _, room := range []string{"here", "there"} {
+		f.do("PUT", "/v1/rooms/"+room, "").want(t, 201)
+	}
+	var sessions []string
+	for range 2 {
+		joined := f.join("/v1/rooms/here/participants", "X-Who", "moderator").want(t, 201)
+		sessions = append(sessions, joined.Header.Get("Location"))
+		if path := connected(t, f, joined); len(sessions) == 1 {
+			f.do("PATCH", path, `{"room":"there"}`).want(t, 200)
+		}
+	}
+	for _, room := range []string{"here", "there"} {
+		f.do("POST", "/v1/rooms/"+room+"/bans", `{"address":"127.0.0.1"}`).want(t, 201)
+	}
+	f.do("GET", sessions[0], "").problem(t, 410, "kicked")
+	f.do("GET", sessions[1], "").want(t, 204)
+}
