@@ -140,6 +140,7 @@ func (e *Engine) settings(p *Peer) webrtc.SettingEngine {
 	s.DisableActiveTCP(true) // clients connect to us
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	s.SetRemoteIPFilter(p.meets)
 	s.SetLite(!e.cfg.FullICE)
 	if !e.cfg.FullICE {
 		s.SetICEBindingRequestHandler(new(follower).check)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -36,6 +38,24 @@ type peerICE struct {
 	candidates int // that the agent was told
 	restarts   time.Duration
 	over       bool // the connection closes
+
+	addresses atomic.Int32 // that the agent was told, or has seen, in the session
+}
+
+// maxRemoteAddresses is from how many addresses a client may come in one ICE
+// session. Each costs the agent a pair with every address of ours, and the agent
+// forgets none. Behind the worst of NATs a client has one for each of its networks
+// and each of our addresses; then there is one more whenever it moves.
+const maxRemoteAddresses = 128
+
+// meets reports whether the agent may take one more address of the client for
+// what it sends to, and checks if it is not lite. It is an IP filter of pion's.
+func (p *Peer) meets(net.IP) bool {
+	if p.ice.addresses.Add(1) <= maxRemoteAddresses {
+		return true
+	}
+	p.counts.policed.Add(1)
+	return false
 }
 
 // ClientUFrag returns the client's user fragment in the present ICE session. It
@@ -124,6 +144,7 @@ func (p *Peer) Restart(ctx context.Context, f Fragment) (Restarted, error) {
 func (p *Peer) renegotiate(ctx context.Context, f Fragment) (Restarted, error) {
 	plan := *p.plan
 	plan.ufrag, plan.pwd, plan.candidates = f.UFrag, f.Pwd, f.candidates[:min(len(f.candidates), maxRemoteCandidates)]
+	p.ice.addresses.Store(0)
 	err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: plan.forPion(p.cfg.FullICE)})
 	if err != nil {
 		return Restarted{}, err
