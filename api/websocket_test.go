@@ -234,7 +234,7 @@ func TestSocketSignals(t *testing.T) {
 // Too long a message ends the WebSocket, silence does too.
 func TestSocketsAreBounded(t *testing.T) {
 	f := newFixture(t, false)
-	f.streams.beat, f.streams.write = 20*time.Millisecond, 50*time.Millisecond
+	f.streams.beat, f.streams.write = 20*time.Millisecond, time.Second
 	url := overTCP(t, f)
 	session := f.join("/v1/rooms/r/participants?name=Ann").want(t, 201).Header.Get("Location")
 	long := openSocket(t, url+session+"/events")

@@ -41,7 +41,12 @@ func openChannel(t *testing.T, c *client, label, protocol string) *remote {
 	}
 	r := &remote{rtc, make(chan struct{}), make(chan struct{}), make(chan string, 4096)}
 	rtc.OnOpen(func() { close(r.open) })
-	rtc.OnClose(func() { close(r.closed) })
+	var once sync.Once
+	end := func() { once.Do(func() { close(r.closed) }) }
+	rtc.OnClose(end)
+	if rtc.ReadyState() == webrtc.DataChannelStateClosed { // before anybody was told of it
+		end()
+	}
 	rtc.OnMessage(func(m webrtc.DataChannelMessage) { r.received <- string(m.Data) })
 	return r
 }
