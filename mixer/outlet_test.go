@@ -300,12 +300,14 @@ func TestOutletsShareWhatIsCoded(t *testing.T) {
 		y.read(two)
 		return x.sound > 50 && y.sound > 50 && x.pictures > 15 && y.pictures > 15
 	})
+	after := r.Stats()
+	// A machine that stops for a while makes the clock skip ticks: nothing else is missing.
+	skipped := after.AudioClock.Skipped - before.AudioClock.Skipped
 	for _, got := range []reader{x, y} {
-		if got.longest > codec.FrameDuration || got.keys == 0 {
-			t.Errorf("%+v", got)
+		if got.longest > codec.FrameDuration*time.Duration(1+skipped) || got.keys == 0 {
+			t.Errorf("%+v, and %d ticks were skipped", got, skipped)
 		}
 	}
-	after := r.Stats()
 	if n := encodes(r); n != 1 {
 		t.Errorf("%d encoders run, with outlets", n)
 	}
