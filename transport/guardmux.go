@@ -3,6 +3,7 @@ package transport
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -57,6 +58,16 @@ func (c *guardedConn) ReadFromAddrPort(b []byte) (n int, from netip.AddrPort, er
 		}
 		c.policed.Add(1)
 	}
+}
+
+// WriteToAddrPort implements ice.AddrPortReaderWriter. What comes too late for the
+// ICE session that it belongs to is lost, and no error: see tcpShare.
+func (c *guardedConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	n, err := c.addrPortConn.WriteToAddrPort(b, to)
+	if errors.Is(err, io.ErrClosedPipe) {
+		return len(b), nil
+	}
+	return n, err
 }
 
 // rtcpSenders are the SSRCs that have sent RTCP so far: at most maxStreams,

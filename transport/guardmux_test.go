@@ -2,6 +2,8 @@ package transport
 
 import (
 	"encoding/binary"
+	"io"
+	"net/netip"
 	"testing"
 )
 
@@ -40,5 +42,19 @@ func TestRTCPSendersAreBounded(t *testing.T) {
 	packet := report(maxStreams - 1)
 	if n := testing.AllocsPerRun(100, func() { s.admit(packet) }); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// closedConn is what is left of a path of an ICE session that is over.
+type closedConn struct{ addrPortConn }
+
+func (closedConn) WriteToAddrPort([]byte, netip.AddrPort) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestWritesToOldPathsAreLost: of such an error the DTLS stack would end the
+// connection, in the middle of an ICE restart.
+func TestWritesToOldPathsAreLost(t *testing.T) {
+	c := &guardedConn{addrPortConn: closedConn{}}
+	if n, err := c.WriteToAddrPort([]byte("late"), netip.AddrPort{}); n != 4 || err != nil {
+		t.Errorf("%d, %v", n, err)
 	}
 }

@@ -3,7 +3,6 @@ package transport
 import (
 	"bufio"
 	"encoding/binary"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -141,15 +140,14 @@ func (s *tcpShare) ReadFromAddrPort(b []byte) (n int, from netip.AddrPort, err e
 }
 
 // WriteToAddrPort implements ice.AddrPortReaderWriter. It does not block: what
-// the connection does not take is dropped, as on any network.
+// the connection does not take is dropped, as on any network, and so is what is for
+// one that has ended. Of an error there the DTLS stack would take its connection
+// for broken, though the client comes again, or begins another ICE session.
 func (s *tcpShare) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	s.mu.Lock()
 	path := s.mu.paths[to]
 	s.mu.Unlock()
-	if path == nil {
-		return 0, io.ErrClosedPipe
-	}
-	if !path.push(b, codec.Now()) {
+	if path == nil || !path.push(b, codec.Now()) {
 		s.mux.unsent.Add(1)
 	}
 	return len(b), nil
