@@ -8,9 +8,9 @@ import (
 	"mixdown/transport"
 )
 
-// A client that comes back (?replaces=) proves by the secret of its last session
-// that it is who it was, and so it is: the same participant to everybody. The old
-// session is over at once.
+// A client that comes back proves by the secret of its last session (?replaces=),
+// or by the identity in its token, that it is who it was, and so it is: the same
+// participant to everybody. The old session is over at once.
 
 // secretPattern is what newSecret makes.
 var secretPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{22}$`)
@@ -47,6 +47,24 @@ func (s *sessions) comingBack(secret string, room mixer.RoomID) (Identity, bool)
 	who := x.who
 	who.MayCreate = false
 	return who, true
+}
+
+// same returns the session of who is in a room with the identity, and in the role,
+// that a client joins with; nil when nobody is, or the client has no identity. In
+// another role it is another participant, as when one sends by WHIP and watches by
+// WHEP.
+func (s *sessions) same(room mixer.RoomID, req mixer.JoinRequest) *session {
+	if req.Identity == "" {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.mu.participant {
+		if info := x.now().Info(); info.Identity == req.Identity && info.Role == req.Role && x.Room().Info().ID == room {
+			return x
+		}
+	}
+	return nil
 }
 
 // takeOver puts x in the place of old, whose participant it has: what old's

@@ -128,6 +128,9 @@ func (s *Server) connect(ctx context.Context, id mixer.RoomID, who Identity, req
 			return s.comeBack(ctx, old, id, who, req, offer, address)
 		}
 	}
+	if old := s.sessions.same(id, req); old != nil {
+		return s.comeBack(ctx, old, id, who, req, offer, address)
+	}
 	trace := traceOf(ctx)
 	admitted := trace.step("admit")
 	var room *mixer.Room

@@ -467,6 +467,35 @@ func TestKeyedComesBack(t *testing.T) {
 	f.join("/v1/rooms/r/participants?replaces="+secretOf(second)).want(t, 201) // without any token
 }
 
+// TestSameIdentity: who joins a second time with an identity is who it was, in the
+// same role; the first session says that it was replaced.
+func TestSameIdentity(t *testing.T) {
+	k := newKeys(t)
+	f := newFixture(t, false, k.configure)
+	ann, bob := bearer(k.make(speaker("ann"))), bearer(k.make(speaker("bob")))
+	first := f.join("/v1/rooms/r/participants", ann...).want(t, 201)
+	before := f.lastPeer()
+	before.up()
+	other := f.join("/v1/rooms/r/participants", bob...).want(t, 201)
+	f.lastPeer().up()
+	watching := f.join("/whep/r", ann...).want(t, 201)
+	f.lastPeer().up()
+	second := f.join("/v1/rooms/r/participants", ann...).want(t, 201)
+	f.lastPeer().up()
+	if memberOf(second) != memberOf(first) || memberOf(watching) == memberOf(first) || memberOf(other) == memberOf(first) {
+		t.Errorf("she is %s, was %s; as a viewer she is %s, and he is %s", memberOf(second), memberOf(first), memberOf(watching), memberOf(other))
+	}
+	before.once.Do(func() { t.Error("the old connection was not closed") })
+	f.do("GET", first.Header.Get("Location"), "").problem(t, 410, "replaced")
+	for _, live := range []reply{second, watching, other} {
+		f.do("GET", live.Header.Get("Location"), "").want(t, 204)
+	}
+	// In another room she is somebody else.
+	elsewhere := f.join("/v1/rooms/s/participants", bearer(k.make(token.Claims{Subject: "ann", Video: token.Video{RoomJoin: true, Room: "s"}}))...).want(t, 201)
+	f.do("GET", second.Header.Get("Location"), "").want(t, 204)
+	f.do("GET", elsewhere.Header.Get("Location"), "").want(t, 204)
+}
+
 func TestRevoke(t *testing.T) {
 	k := newKeys(t)
 	f := newFixture(t, false, k.configure)
