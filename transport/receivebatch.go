@@ -44,6 +44,7 @@ func (r *receiveBatch) fill() error {
 		if !errors.Is(err, syscall.ENOSYS) {
 			return err
 		}
+		r.many.join(0)
 		r.many, r.one = nil, make([]byte, maxDatagram)
 	}
 	n, from, err := r.conn.ReadFromUDPAddrPort(r.one[:cap(r.one)])

@@ -22,7 +22,6 @@ const receiveMessages = 8
 type mmsghdr struct {
 	unix.Msghdr
 	n uint32
-	_ [unix.SizeofMsghdr % 8]byte
 }
 
 // manyMessages reads several messages in one system call.
@@ -45,8 +44,8 @@ func newManyMessages(conn *net.UDPConn) *manyMessages {
 	if err != nil {
 		return nil
 	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1) })
 	m := &manyMessages{conn: raw}
+	m.join(1)
 	for i := range m.headers {
 		m.controls[i], m.buffers[i] = make([]byte, unix.CmsgSpace(4)), make([]byte, maxDatagram)
 		m.iovecs[i].Base = &m.buffers[i][0]
@@ -69,6 +68,12 @@ func newManyMessages(conn *net.UDPConn) *manyMessages {
 		return true
 	}
 	return m
+}
+
+// join says whether (1) or not (0) the kernel may put datagrams together. Where it
+// does not know how, it does not.
+func (m *manyMessages) join(on int) {
+	_ = m.conn.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, on) })
 }
 
 // read blocks until there is at least one message.

@@ -14,6 +14,8 @@ func newManyMessages(*net.UDPConn) *manyMessages { return nil }
 
 func (*manyMessages) read() error { return nil }
 
+func (*manyMessages) join(int) {}
+
 func (*manyMessages) message(int) ([]byte, netip.AddrPort, int) { return nil, netip.AddrPort{}, 0 }
 
 // shareAddress makes no more sockets here.
