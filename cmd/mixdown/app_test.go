@@ -194,7 +194,8 @@ func TestJoinPlaysARealClip(t *testing.T) {
 	if len(file.Streams) != 2 || file.Streams[0].CodecName != "vp8" || file.Streams[0].Width != 1280 || file.Streams[1].CodecName != "opus" {
 		t.Fatalf("saved file: %s", probe)
 	}
-	if file.Streams[0].Frames < 60 || file.Streams[1].Frames < 150 || file.Format.Duration < 2 {
+	// Who talks alone hears silence, of which little is sent.
+	if file.Streams[0].Frames < 60 || file.Streams[1].Frames < 10 || file.Format.Duration < 2 {
 		t.Errorf("saved file is too short: %s", probe)
 	}
 }
