@@ -124,7 +124,7 @@ lint: vet .cache/bin/staticcheck
 # ones that tell in seconds whether it works. Simulations cover less time than usual.
 unit: .cache/bin/pebble
 	go test -short $$(go list ./... | grep -v '^mixdown/cmd/mixdown$$')
-	go test -short -run 'Import|Default|Flag|File|Usage|Version|Join|Admin|TwoHear|TLS|ACME' ./cmd/mixdown
+	go test -short -run 'Import|Default|Flag|File|Usage|Version|JoinPins|Admin|TwoHear|TLS' ./cmd/mixdown
 
 # The tests of the whole program measure pauses, so nothing runs beside them, and
 # once without the race detector, which makes everything too slow to tell.
