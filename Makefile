@@ -120,7 +120,7 @@ lint: vet .cache/bin/staticcheck
 	@GOFLAGS= GOBIN=$(CURDIR)/.cache/bin go install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE_VERSION) || touch $@
 	@[ -s $@ ] || echo "pebble $(PEBBLE_VERSION) could not be had: certificates by ACME are not tested"
 
-# All but most tests of the whole program, which take four minutes: of those the
+# All but most tests of the whole program, which take nine minutes: of those the
 # ones that tell in seconds whether it works. Simulations cover less time than usual.
 unit: .cache/bin/pebble
 	go test -short $$(go list ./... | grep -v '^mixdown/cmd/mixdown$$')
