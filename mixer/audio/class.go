@@ -196,7 +196,7 @@ func (m *Mix) encodeOwn(mem *Member, pts time.Duration) error {
 	} else {
 		out.silent++
 	}
-	if out.rests(out.silent > dtxAfter && !m.config.NoDTX) {
+	if out.rests(out.silent > dtxAfter && !m.config.NoDTX) && out.size != 0 {
 		out.rest(pts, out.pause%dtxRefresh == 1)
 		return nil
 	}

@@ -419,3 +419,22 @@ func TestJoinAfterManyHaveLeft(t *testing.T) {
 	joinMix(t, m, 9, nil)
 	tickMix(t, m, 50)
 }
+
+// A mix of one's own that could never be coded has no packet to rest on, nor has
+// one whose encoder somebody else had before.
+func TestOwnEncoderFailsInSilence(t *testing.T) {
+	tb := newTable(t, 0)
+	tb.SetOutside(1)
+	mem := tb.join(1, audiotest.Tone(300, 6000, 2*second))
+	broken := errors.New("broken")
+	tb.config.NoDTX, tb.encoders[1].fail = false, broken // the first encoder is the shared mix's
+	for i := range 2 * dtxRefresh {
+		at := time.Duration(i) * codec.FrameDuration
+		if err := tb.Tick(at, at); mem.Personal() && !errors.Is(err, broken) || mem.Frame() != nil {
+			t.Fatalf("tick %d: %v, %v", i, err, mem.Frame())
+		}
+	}
+	if !mem.Personal() {
+		t.Error("he has no mix of his own: that tells nothing")
+	}
+}

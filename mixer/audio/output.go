@@ -147,7 +147,7 @@ func (m *Mix) toPersonal(mem *Member) error {
 	m.stats.ToPersonal++
 	out.limiter = m.room.limiter
 	out.stream = codec.NewStreamID()
-	out.silence = silence{}
+	out.silence, out.size = silence{}, 0
 	if err := out.enc.CopyFrom(m.classes[mem.class].enc); err != nil {
 		// He gets a click, which is better than his own voice.
 		return fmt.Errorf("audio: copy encoder: %w", err)
