@@ -56,6 +56,10 @@
 // empties is what the path carries. Larger pictures are probed for: for a moment
 // old packets go out again on top of the media. When the path falls, what waits is
 // dropped and only sound goes out until what is on its way has come.
+// A queue somewhere is full before anybody knows that its path has fallen, so on
+// paths that look narrow pictures leave in pieces, each right behind a packet of
+// sound: what lies between two of those is how long nothing is heard then (see
+// soundGuard). On others a picture leaves in one piece.
 //
 // There are no pion interceptors: reports, feedback and repairs are ours.
 //

@@ -23,6 +23,10 @@ const (
 	jitterMax = 35 * time.Millisecond
 	// climbPackets show a queue that grows.
 	climbPackets = 4
+	// climbBytes leaves out sound, which comes into the queue when some of what is in
+	// front of it has left, and so takes less long. climbLook packets are looked at.
+	climbBytes = 300
+	climbLook  = 3 * climbPackets
 	// fallMin over three packets is more than a clock's steps.
 	fallMin = 5 * time.Millisecond
 	// queueFloor is the standing queue that is too long on a path without jitter.
@@ -36,6 +40,7 @@ type arrival struct {
 	total    uint64 // bytes sent up to it
 	got      uint64 // bytes that came up to it
 	way      time.Duration
+	bytes    uint16
 }
 
 // arrivals remembers what came lately, and how long it took. Pure; it
@@ -59,7 +64,7 @@ func (a *arrivals) at(i int) *arrival { return &a.ring[i&(arrivalsKept-1)] }
 // want an order.
 func (a *arrivals) add(p *sentPacket, at time.Duration) {
 	way := at - p.at
-	next := arrival{sent: p.at, at: at, total: p.total, got: uint64(p.bytes), way: way}
+	next := arrival{sent: p.at, at: at, total: p.total, got: uint64(p.bytes), way: way, bytes: p.bytes}
 	if !a.started {
 		a.started = true
 		a.least, a.before, a.turned = way, way, p.at
@@ -124,16 +129,24 @@ func (a *arrivals) empties() bool {
 	return z < y && y < x && x-z > fallMin
 }
 
-// climbs reports whether each of the latest packets took longer than the one
-// before, and none of them alone makes it up: a queue grows with every packet, a
-// path that stands still for a moment is one step.
+// climbs reports whether each of the latest packets of pictures took longer than
+// the one before, and none of them alone makes it up: a queue grows with every
+// packet, a path that stands still for a moment is one step.
 func (a *arrivals) climbs() bool {
-	if a.n < climbPackets {
+	var ways [climbPackets]time.Duration // the latest first
+	n := 0
+	for i := 1; i <= min(a.n, climbLook) && n < climbPackets; i++ {
+		if p := a.at(a.n - i); p.bytes >= climbBytes {
+			ways[n] = p.way
+			n++
+		}
+	}
+	if n < climbPackets {
 		return false
 	}
-	all := a.at(a.n-1).way - a.at(a.n-climbPackets).way
-	for i := a.n - climbPackets + 1; i < a.n; i++ {
-		if step := a.at(i).way - a.at(i-1).way; step < 0 || step > all*2/3 {
+	all := ways[0] - ways[n-1]
+	for i := range n - 1 {
+		if step := ways[i] - ways[i+1]; step < 0 || step > all*2/3 {
 			return false
 		}
 	}

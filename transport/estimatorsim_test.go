@@ -28,6 +28,8 @@ type pathSim struct {
 	cross func(now time.Duration) int  // bytes of others' traffic in this millisecond
 	mute  func(now time.Duration) bool // when true, feedback is lost
 	seed  uint64
+	// vary has pictures differ in size, and ticks come up to 8 ms late.
+	vary bool
 }
 
 type simParcel struct {
@@ -149,8 +151,8 @@ func (s pathSim) run(t testing.TB, length time.Duration) []*simClient {
 // media makes sound and pictures, and follows the estimate.
 func (s pathSim) media(c *simClient, now time.Duration) {
 	at := now - simStart
-	if at%(20*ms) == 0 {
-		f := paceAudio(at)
+	if late := s.late(at/(20*ms), 6); at%(20*ms) == late {
+		f := paceAudio(at - late)
 		f.Data = f.Buffer()[:80]
 		c.pacer.pushAudio(f, now)
 		f.Release()
@@ -163,13 +165,16 @@ func (s pathSim) media(c *simClient, now time.Duration) {
 		c.pacer.setPace(s.fixed, s.next, now)
 	}
 	n := int(at / (33 * ms))
-	if at%(33*ms) != 0 {
+	if at%(33*ms) != s.late(at/(33*ms), 9) {
 		return
 	}
 	mean := bps / 8 * 33 / 1000
 	kind, size := "T0", mean*4/3
 	if n%2 == 1 {
 		kind, size = "T1", mean*2/3
+	}
+	if s.vary {
+		size = size * (60 + (n*n*7919+n*int(s.seed+1)*104729)%9973%81) / 100
 	}
 	if c.wantKey {
 		kind, size = "key", mean*6
@@ -182,6 +187,14 @@ func (s pathSim) media(c *simClient, now time.Duration) {
 		c.wantKey = true
 	}
 	f.Release()
+}
+
+// late is how late the n-th tick is, in ms below most.
+func (s pathSim) late(n, most time.Duration) time.Duration {
+	if !s.vary {
+		return 0
+	}
+	return (n*n*7919 + n*time.Duration(s.seed+1)*104729) % 9973 % most * ms
 }
 
 // adapt is the mixer's part: down at once, up when there is room.

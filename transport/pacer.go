@@ -105,7 +105,8 @@ type pacerStats struct {
 }
 
 // A pacer decides what is sent next to one client: sound at once, then
-// repairs, then video at a bounded rate, then probes of the path. It numbers
+// repairs, then video at a bounded rate, then probes of the path. A large picture
+// goes in pieces, with sound in between (see soundGuard). It numbers
 // what it sends, and keeps it for repairs. What the path carries its estimator
 // says (see pacerpath.go): while as much is on its way as the path may hold, only
 // sound is sent.
@@ -142,7 +143,8 @@ type pacer struct {
 	repairQ ringQueue[uint16]
 	queuedN int // bytes in videoQ and the rest of the frame being cut
 
-	rate    float64       // bytes/s at which the queues drain
+	rate    float64 // bytes/s at which the queues drain
+	guard   soundGuard
 	credit  float64       // bytes that may go now; negative after sound
 	filled  time.Duration // when credit was brought up to date
 	repair  float64       // bytes of repairs that may go
@@ -461,6 +463,7 @@ func (p *pacer) next(pkt *outPacket, now time.Duration) (ok bool, wait time.Dura
 		p.audioSent.Bytes += uint32(len(pkt.Payload))
 		// Sound does not wait for credit, but the path carries it too.
 		p.spend(pkt, p.cfg.AudioTWCC, now)
+		p.guard.sound(p.queuedN, max(float64(p.cfg.TargetBps), p.path.est.probe.sending()), now)
 		return true, 0
 	}
 	if p.repairQ.len() == 0 && p.videoQ.len() == 0 && p.video.frame == nil {
@@ -475,8 +478,12 @@ func (p *pacer) next(pkt *outPacket, now time.Duration) (ok bool, wait time.Dura
 		}
 		return false, time.Duration((1-p.credit)/p.fillRate()*float64(time.Second)) + time.Microsecond
 	}
+	if wait := p.guard.wait(now); wait > 0 && p.guarded() {
+		return false, wait
+	}
 	if p.nextRepair(pkt, now) || p.nextVideo(pkt, now) {
 		p.spend(pkt, p.cfg.VideoTWCC, now)
+		p.guard.since += pkt.size()
 		return true, 0
 	}
 	return false, -1

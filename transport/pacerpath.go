@@ -132,15 +132,24 @@ func (p *pacer) setPace(nowBps, nextBps int, now time.Duration) {
 }
 
 // setRate sets the rate at which queues drain: a multiple of the target, but
-// hardly more than the estimate on a path that was full a moment ago.
+// hardly more than the estimate on a path that was full a moment ago, and no more
+// than goes between sound where that is guarded.
 func (p *pacer) setRate(now time.Duration) {
 	p.path.est.media = p.path.total(float64(p.cfg.TargetBps))
 	bps := max(float64(p.cfg.TargetBps)*pacingFactor, pacingFloorBps)
 	if e := p.path.est; e.known() && e.waryAt(now) {
 		bps = min(bps, max(waryPacing*float64(p.path.videoBps(now)), estimateMin))
 	}
+	if p.guarded() {
+		bps = min(bps, guardMost(float64(p.cfg.TargetBps)))
+	}
 	p.rate = bps / 8
 }
+
+// guarded reports whether the path looks so narrow that pictures keep to the
+// soundGuard. On others they would only come later. Without transport-wide
+// feedback nothing is known of it, and they do not.
+func (p *pacer) guarded() bool { return p.path.est.pairs.narrower(guardBelow) }
 
 // fillRate is the rate at which queues drain now, in bytes/s. A probe lends its
 // rate to what waits: all of it fills the path alike.

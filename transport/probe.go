@@ -331,3 +331,16 @@ func (m *pairMeter) wider(need float64) bool {
 	}
 	return faster >= pairsEnough
 }
+
+// narrower reports whether the latest pairs together speak for less than bps.
+// Together: what a reader that is late takes from one adds to another.
+func (m *pairMeter) narrower(bps float64) bool {
+	if m.n < pairsMax {
+		return false
+	}
+	spread := 0.0 // seconds a bit
+	for _, r := range m.rates {
+		spread += 1 / r
+	}
+	return spread*bps > pairsMax
+}

@@ -82,9 +82,7 @@ func (w *witness) longest(gaps []client.Gap) (longest client.Gap) {
 func TestBadLinks(t *testing.T) {
 	const (
 		falls, recovers, ends = 15 * time.Second, 35 * time.Second, 65 * time.Second
-		// 146 to 248 ms of silence were seen, 200 is wanted: the queue of the link is
-		// full before any feedback can be back.
-		freeze, silence = 1500 * time.Millisecond, 300 * time.Millisecond
+		freeze, silence = 1500 * time.Millisecond, 200 * time.Millisecond
 		stable, back    = 3 * time.Second, 15 * time.Second
 	)
 	tg := newTarget(t, t.TempDir())
