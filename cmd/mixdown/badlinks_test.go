@@ -82,8 +82,8 @@ func (w *witness) longest(gaps []client.Gap) (longest client.Gap) {
 func TestBadLinks(t *testing.T) {
 	const (
 		falls, recovers, ends = 15 * time.Second, 35 * time.Second, 65 * time.Second
-		freeze, silence = 1500 * time.Millisecond, 200 * time.Millisecond
-		stable, back    = 3 * time.Second, 15 * time.Second
+		freeze, silence       = 1500 * time.Millisecond, 200 * time.Millisecond
+		stable, back          = 3 * time.Second, 15 * time.Second
 	)
 	tg := newTarget(t, t.TempDir())
 	w := startWitness(t)
