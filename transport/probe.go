@@ -297,6 +297,10 @@ const (
 	pairFaster = 2.0
 	// pairsEnough speak in a row, more or less, before it is believed.
 	pairsEnough, pairsMax = 8, 12
+	// pairsMean are about as many as the mean is of, which shall not mind readers
+	// that are late; one that stood still counts as pairSlowest bits/s.
+	pairsMean   = 48
+	pairSlowest = 300_000
 )
 
 // A pairMeter looks at packets that went out together. A narrow path pulls them
@@ -307,13 +311,16 @@ type pairMeter struct {
 	sent, at time.Duration
 	rates    [pairsMax]float64 // bits/s, the latest pairs
 	n        int
+	spread   float64 // seconds a bit, mean
 }
 
 // arrived takes a packet that came.
 func (m *pairMeter) arrived(number int64, p *sentPacket, at time.Duration) {
 	if number == m.number+1 && p.at-m.sent <= pairSpan && p.bytes >= pairBytes && at >= m.at {
-		m.rates[m.n%pairsMax] = float64(p.bytes) * 8 / max(at-m.at, time.Millisecond/2).Seconds()
+		rate := float64(p.bytes) * 8 / max(at-m.at, time.Millisecond/2).Seconds()
+		m.rates[m.n%pairsMax] = rate
 		m.n++
+		m.spread += (1/max(rate, pairSlowest) - m.spread) / float64(min(m.n, pairsMean))
 	}
 	m.number, m.sent, m.at = number, p.at, at
 }
@@ -332,15 +339,6 @@ func (m *pairMeter) wider(need float64) bool {
 	return faster >= pairsEnough
 }
 
-// narrower reports whether the latest pairs together speak for less than bps.
-// Together: what a reader that is late takes from one adds to another.
-func (m *pairMeter) narrower(bps float64) bool {
-	if m.n < pairsMax {
-		return false
-	}
-	spread := 0.0 // seconds a bit
-	for _, r := range m.rates {
-		spread += 1 / r
-	}
-	return spread*bps > pairsMax
-}
+// narrower reports whether pairs in the mean speak for less than bps. What a reader
+// that is late takes from one it adds to another.
+func (m *pairMeter) narrower(bps float64) bool { return m.n >= pairsMax && m.spread*bps > 1 }

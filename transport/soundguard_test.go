@@ -16,9 +16,7 @@ func (p *pacer) looks(bps float64) {
 	if bps == 0 {
 		return
 	}
-	for i := range m.rates {
-		m.rates[i] = bps
-	}
+	m.spread = 1 / bps
 	m.n = pairsMax
 }
 
@@ -135,12 +133,14 @@ func TestPairsNarrower(t *testing.T) {
 	meter := func(gaps ...time.Duration) *pairMeter {
 		m := &pairMeter{number: -2}
 		at := time.Hour
-		for i := range int64(pairsMax + 1) {
+		for i := range int64(pairsMean + 1) {
 			m.arrived(i, &sentPacket{at: time.Second, bytes: packetBudget}, at)
 			at += gaps[int(i)%len(gaps)]
 		}
 		return m
 	}
+	late := meter(100 * time.Microsecond)
+	late.arrived(late.number+1, &sentPacket{at: time.Second, bytes: packetBudget}, late.at+time.Second)
 	for name, test := range map[string]struct {
 		meter *pairMeter
 		want  bool
@@ -151,6 +151,7 @@ func TestPairsNarrower(t *testing.T) {
 		"3 Mb/s, read four at a time":  {meter(0, 0, 0, 12800*time.Microsecond), true},
 		"20 Mb/s":                      {meter(480 * time.Microsecond), false},
 		"no bound, read two at a time": {meter(0, time.Millisecond), false},
+		"no bound, once late":          {late, false},
 	} {
 		if got := test.meter.narrower(guardBelow); got != test.want {
 			t.Errorf("%s: narrower is %v", name, got)
