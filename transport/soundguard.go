@@ -12,7 +12,7 @@ const (
 	// second of them then comes 130 ms after the first.
 	guardPackets = 4
 	// guardFactor times the bitrate, of pictures or of a probe, may go. When more
-	// waits than goes with the next two packets of sound, guardHurry times, and
+	// waits than goes with the next three packets of sound, guardHurry times, and
 	// guardPackets and one.
 	guardFactor, guardHurry = 1.25, 1.6
 	// guardTick is from one packet of sound to the next.
@@ -46,7 +46,7 @@ func (g *soundGuard) sound(queued int, rate float64, now time.Duration) {
 	tick := rate / 8 * guardTick.Seconds()
 	g.at, g.since = now, 0
 	g.may = max(guardPackets*packetBudget, guardFactor*tick)
-	if float64(queued) > 2*g.may {
+	if float64(queued) > 3*g.may {
 		g.may = guardMost(rate) / 8 * guardTick.Seconds()
 	}
 }
