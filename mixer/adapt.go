@@ -19,9 +19,13 @@ const (
 	// comes late, connections believe the worst until it is there. They slow down
 	// by themselves meanwhile, so that waiting fills no queue.
 	adaptConfirm = 100 * time.Millisecond
-	// adaptMargin times the nominal of a rung is wanted before going up to it: a
-	// key frame comes first, and repairs are on top. Connections prove a little
-	// more than that when they are asked for the nominal.
+	// adaptClimb of the nominal is what a rung is begun with at least: enough
+	// above the floor to stay, or a link that carries less than the nominal
+	// would never be sent that picture again, once it has fallen.
+	adaptClimb = 0.75
+	// adaptMargin times what a rung is sent with is wanted before going up to it:
+	// a key frame comes first, and repairs are on top. Connections prove a little
+	// more than that when they are asked for it.
 	adaptMargin = 1.05
 	// adaptSustain is how long the margin must last: estimates overshoot.
 	adaptSustain = 500 * time.Millisecond
@@ -41,8 +45,10 @@ const (
 	adaptWaitMax = 60 * time.Second
 	adaptProven  = 30 * time.Second
 	// adaptAhead is how long before that wait is over the connection may begin to
-	// find out whether there is room: probing takes it a second.
-	adaptAhead = 2 * time.Second
+	// find out whether there is room: probing takes it a second. Less than
+	// adaptSettle: a probe that fails is judged by what has arrived lately, which
+	// was less before the step up.
+	adaptAhead = time.Second
 	// adaptFalls within adaptFallsIn make a chronic loser, who stays on the
 	// lowest rung for adaptPenalty: each fall and each return costs the others
 	// a key frame.
@@ -129,6 +135,9 @@ type path struct {
 // first. It is pure: time is an argument, which only has to go forward.
 type adapter struct {
 	rungs []int
+	// paid is what others are sent on each rung at present, 0 where there is
+	// nobody: who goes up takes nothing away from them.
+	paid  []int
 	at    int           // the rung, an index
 	since time.Duration // on it
 
@@ -157,7 +166,7 @@ func newAdapter(rungs []int, now time.Duration) *adapter {
 	if upper := len(rungs) / 2; upper > at && rungs[upper] <= adaptModest {
 		at = upper
 	}
-	return &adapter{rungs: rungs, at: at, since: now, wait: adaptWaitMin, notBefore: now + adaptStart}
+	return &adapter{rungs: rungs, paid: make([]int, len(rungs)), at: at, since: now, wait: adaptWaitMin, notBefore: now + adaptStart}
 }
 
 // setRungs gives the client another ladder, and puts it on the rung that is
@@ -167,7 +176,7 @@ func (a *adapter) setRungs(rungs []int, now time.Duration) {
 		return
 	}
 	was := a.rungs[a.at]
-	a.rungs, a.at, a.since = rungs, 0, now
+	a.rungs, a.paid, a.at, a.since = rungs, make([]int, len(rungs)), 0, now
 	for i, bps := range rungs {
 		if bps <= was {
 			a.at = i
@@ -288,7 +297,7 @@ func (a *adapter) higher(now time.Duration, p path, most int) (int, SwitchReason
 		return a.at, 0
 	}
 	est := p.estimateBps
-	above := est >= withMargin(a.rungs[a.at+1])
+	above := est >= a.wanted(a.at+1)
 	if above && !a.above {
 		a.aboveFrom = now
 	}
@@ -297,7 +306,7 @@ func (a *adapter) higher(now time.Duration, p path, most int) (int, SwitchReason
 	case now < a.notBefore || p.queue >= adaptQueue:
 	case above && now-a.aboveFrom >= adaptSustain:
 		to := a.at + 1
-		for to < most && est >= withMargin(a.rungs[to+1]) {
+		for to < most && est >= a.wanted(to+1) {
 			to++ // one key frame instead of two
 		}
 		return to, SwitchEstimate
@@ -311,8 +320,13 @@ func (a *adapter) higher(now time.Duration, p path, most int) (int, SwitchReason
 	return a.at, 0
 }
 
-// withMargin is the estimate that is wanted before going up to a rung.
-func withMargin(nominal int) int { return int(adaptMargin * float64(nominal)) }
+// begins is the bitrate with which the client would begin on a rung.
+func (a *adapter) begins(rung int) int {
+	return max(int(adaptClimb*float64(a.rungs[rung])), a.paid[rung])
+}
+
+// wanted is the estimate that is wanted before going up to a rung.
+func (a *adapter) wanted(rung int) int { return int(adaptMargin * float64(a.begins(rung))) }
 
 func (a *adapter) move(now time.Duration, to int) {
 	a.at, a.since, a.above, a.under, a.bad = to, now, false, false, 0
@@ -332,13 +346,14 @@ func (a *adapter) isStarving(p path) bool {
 	return a.at == 0 && p.estimateBps > 0 && float64(p.estimateBps) < adaptFloor*float64(a.rungs[0])
 }
 
-// nextBps is the bitrate that the connection should find out about: of the rung
-// above, or 0 when the client would not go up anyway.
+// nextBps is the bitrate that the connection should find out about: that with
+// which the client would begin on the rung above, or 0 when he would not go up
+// anyway.
 func (a *adapter) nextBps(now time.Duration, most int) int {
 	if a.at >= min(most, len(a.rungs)-1) || now+adaptAhead < a.notBefore {
 		return 0
 	}
-	return a.rungs[a.at+1]
+	return a.begins(a.at + 1)
 }
 
 // due is when a decision may come by time alone, for one who was looked at: far
@@ -359,7 +374,7 @@ func (a *adapter) due(looked time.Duration) time.Duration {
 func (a *adapter) alarms(now time.Duration, sentBps, most int) (below, above int) {
 	above = int(^uint(0) >> 1)
 	if a.at < min(most, len(a.rungs)-1) && !a.above { // if it is, the time is known
-		above = withMargin(a.rungs[a.at+1])
+		above = a.wanted(a.at + 1)
 	}
 	if a.at == 0 && float64(sentBps) <= adaptFloor*float64(a.rungs[0]) || a.isLosing(now) {
 		return 0, above

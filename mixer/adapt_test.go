@@ -63,10 +63,10 @@ func TestAdapterDecisions(t *testing.T) {
 		{"the middle bears it", 2, 400_000, 1, SwitchEstimate},
 		{"nothing is below the lowest", 0, 10_000, 0, 0},
 		{"far below from the middle", 1, 100_000, 0, SwitchEstimate},
-		{"between two", 1, 1_500_000, 1, 0},
-		{"room, but not for repairs", 1, 1_574_000, 1, 0},
-		{"room", 1, 1_576_000, 2, SwitchEstimate},
-		{"room for one", 0, 700_000, 1, SwitchEstimate},
+		{"between two", 1, 1_100_000, 1, 0},
+		{"room, but not for repairs", 1, 1_181_000, 1, 0},
+		{"room to begin with", 1, 1_182_000, 2, SwitchEstimate},
+		{"room to begin with, not for the nominal", 0, 473_000, 1, SwitchEstimate},
 		{"room for two at once", 0, 2_000_000, 2, SwitchEstimate},
 		{"nothing is known", 1, 0, 1, 0},
 	} {
@@ -83,6 +83,23 @@ func TestAdapterDecisions(t *testing.T) {
 			t.Errorf("%s: from %d with %d bit/s to %d by %v, want %d by %v",
 				c.name, c.at, c.estimate, a.at, reason, c.want, c.reason)
 		}
+	}
+}
+
+// TestAdapterTakesNothingAway: who goes up needs what those have who are there
+// already.
+func TestAdapterTakesNothingAway(t *testing.T) {
+	a := newAdapter(testRungs, 0)
+	a.paid[2] = 1_400_000
+	if moves := steps(a, 2*time.Second, 10*time.Second, path{estimateBps: 1_469_000}, 2); moves != nil {
+		t.Fatalf("moves %v while others are sent 1.4 Mb/s", moves)
+	}
+	if next := a.nextBps(10*time.Second, 2); next != 1_400_000 {
+		t.Errorf("asks about %d bit/s", next)
+	}
+	a.paid[2] = 1_200_000
+	if moves := steps(a, 10*time.Second, 11*time.Second, path{estimateBps: 1_469_000}, 2); !slices.Equal(moves, []int{2}) {
+		t.Fatalf("moves %v while others are sent 1.2 Mb/s", moves)
 	}
 }
 
@@ -345,6 +362,10 @@ func TestTierRate(t *testing.T) {
 	s := time.Second
 	at(0, 0, true, nominal)
 	at(s, 5_000_000, true, nominal)
+	// What nobody watched before begins with what its first watcher can take.
+	if bps, changed := newTierRate(nominal).follow(0, 800_000, false); bps != 760_000 || !changed {
+		t.Errorf("begins with %d bit/s, told: %v", bps, changed)
+	}
 	// Others are watching: it takes half a second.
 	at(2*s, 900_000, true, nominal)
 	at(2*s+400*time.Millisecond, 800_000, true, nominal)

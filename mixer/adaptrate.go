@@ -46,7 +46,8 @@ func (t *tierRate) follow(now time.Duration, lowest int, shared bool) (bps int, 
 	}
 	passed := now - t.at
 	if !t.started {
-		t.started, passed = true, 0
+		// The key frame that it begins with is to fit as well.
+		t.started, passed, t.now = true, 0, target
 	}
 	t.at = now
 	if target >= t.now {

@@ -205,6 +205,12 @@ func (r *Room) look(p *Participant, now time.Duration) {
 	}
 	v := &p.view
 	was := v.policy.at
+	for i, rendition := range v.rungs {
+		v.policy.paid[i] = 0
+		if rate := r.tierRates[rendition]; rate != nil {
+			v.policy.paid[i] = rate.told
+		}
+	}
 	reason, moved := v.policy.step(now, v.path(), r.mostRung(p))
 	if !moved {
 		return

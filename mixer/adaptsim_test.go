@@ -124,6 +124,7 @@ func (s *simRun) until(end time.Duration) {
 	for ; s.now < end; s.now += simStep {
 		p := s.link.step(s.now, float64(s.rates[s.at].told), s.next)
 		if reason, moved := s.step(s.now, p, 2); moved {
+			s.rates[s.at] = newTierRate(s.rungs[s.at]) // as a room does
 			s.moves = append(s.moves, simMove{s.now, s.at, reason})
 		}
 		s.rates[s.at].follow(s.now, p.estimateBps, false)
@@ -193,8 +194,8 @@ func TestSimConstantLinks(t *testing.T) {
 		bps  float64
 		want []int // any of these
 	}{
-		{100_000, []int{0}}, {250_000, []int{0}}, {500_000, []int{0, 1}}, {700_000, []int{1}},
-		{1_200_000, []int{1}}, {1_800_000, []int{1, 2}}, {2_500_000, []int{2}}, {20_000_000, []int{2}},
+		{100_000, []int{0}}, {250_000, []int{0}}, {450_000, []int{0, 1}}, {550_000, []int{1}}, {700_000, []int{1}},
+		{1_000_000, []int{1}}, {1_200_000, []int{1, 2}}, {1_500_000, []int{2}}, {1_800_000, []int{2}}, {2_500_000, []int{2}}, {20_000_000, []int{2}},
 	} {
 		s := newSimRun(&simLink{capacity: constant(c.bps)})
 		s.until(30 * time.Second)
