@@ -117,8 +117,11 @@ func (s *Server) comeBack(ctx context.Context, old *session, room mixer.RoomID, 
 		s.sessions.end(x, nil)
 		return nil, transport.Answer{}, err
 	}
-	s.sessions.handing.Lock()
-	defer s.sessions.handing.Unlock()
+	// x first, as nobody can have heard of it: from takeOver on it may be moved.
+	x.handing.Lock()
+	defer x.handing.Unlock()
+	old.handing.Lock()
+	defer old.handing.Unlock()
 	if old.now() != p {
 		_ = peer.Close() // ends x, which nobody has heard of
 		return nil, transport.Answer{}, byKind[mixer.Unavailable].problem("it is being moved to another room")

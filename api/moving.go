@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"mixdown/mixer"
@@ -165,15 +166,34 @@ func (s *Server) tellOn(ctx context.Context, c *listener, f *feed, sub *mixer.Su
 
 // moveParticipant takes somebody to another room, who keeps his session.
 func (s *Server) moveParticipant(ctx context.Context, room *mixer.Room, id mixer.ParticipantID, to mixer.RoomID) (mixer.ParticipantInfo, error) {
+	for {
+		x := s.sessions.of(id)
+		if x == nil {
+			return mixer.ParticipantInfo{}, noParticipant.problem("")
+		}
+		info, err := s.moveSession(ctx, x, room, to)
+		if err != errReplaced { // else another one has the participant now
+			return info, err
+		}
+	}
+}
+
+// errReplaced says that a session has lost its participant to another one.
+var errReplaced = errors.New("the session was replaced")
+
+// moveSession takes a session's participant to another room.
+func (s *Server) moveSession(ctx context.Context, x *session, room *mixer.Room, to mixer.RoomID) (mixer.ParticipantInfo, error) {
 	// Not while the client comes back by another session, which belongs to the
 	// participant as it was.
-	s.sessions.handing.Lock()
-	defer s.sessions.handing.Unlock()
-	x := s.sessions.of(id)
-	if x == nil || x.Room() != room {
+	x.handing.Lock()
+	defer x.handing.Unlock()
+	if s.sessions.of(x.ID()) != x {
+		return mixer.ParticipantInfo{}, errReplaced
+	}
+	if x.Room() != room {
 		return mixer.ParticipantInfo{}, noParticipant.problem("")
 	}
-	return s.rooms.Move(ctx, room, id, to, x.moveTo)
+	return s.rooms.Move(ctx, room, x.ID(), to, x.moveTo)
 }
 
 // of returns a participant's session; nil when it has none.

@@ -52,6 +52,9 @@ type session struct {
 	silent     atomic.Bool
 	connection connection // set before the session can be found
 	trace      *joinTrace // set before there is a connection
+	// handing is held while its participant gets another session, or it another
+	// room.
+	handing sync.Mutex
 	// signalling is held while a fragment is carried out.
 	signalling sync.Mutex
 	etag       atomic.Value // string
@@ -132,11 +135,7 @@ type sessions struct {
 	draining          *atomic.Bool
 	// serve speaks with a session's client over its data channel.
 	serve func(*session, messageChannel)
-	// handing is held while a participant gets another session, or a session
-	// another room.
-	handing sync.Mutex
-
-	mu struct {
+	mu    struct {
 		sync.Mutex
 		live        map[secretKey]*session
 		participant map[mixer.ParticipantID]*session
