@@ -47,6 +47,7 @@ type benchRoomCmd struct {
 	Seed         uint64        `default:"1" help:"Seed of those faults (${default})."`
 	Server       string        `placeholder:"URL" help:"Measure a running server, or a room of it as URL/r/ROOM, instead of an own one; needs --pid."`
 	PID          int           `name:"pid" help:"Process id of that server."`
+	Admin        string        `placeholder:"URL" help:"Its admin address, for what it says of itself, as encodes and decodes per second."`
 	Clips        string        `default:".cache/clips" type:"path" help:"Where make clips has put the clips (${default})."`
 	JSON         bool          `name:"json" help:"Print one JSON object instead of a table."`
 	Quiet        bool          `short:"q" help:"Do not say what is going on."`
@@ -60,7 +61,7 @@ func (c *benchRoomCmd) config() (bench.Config, error) {
 	cfg := bench.Config{
 		Participants: c.Participants, Talkers: c.Talkers, Viewers: c.Viewers, AudioOnly: c.AudioOnly,
 		Uplink: c.Uplink == "on", Still: c.Still, Duration: c.Duration, Warmup: c.Warmup, Climb: c.Climb, Latency: c.Latency, NoRecording: c.NoRecord, SkewOnly: c.SkewOnly,
-		Requests: c.Requests, Impair: spec, ImpairCount: c.ImpairCount, Seed: c.Seed, Clips: c.Clips, URL: c.Server, PID: c.PID,
+		Requests: c.Requests, Impair: spec, ImpairCount: c.ImpairCount, Seed: c.Seed, Clips: c.Clips, URL: c.Server, PID: c.PID, AdminURL: c.Admin,
 	}
 	if cfg.Video, err = pictureFlag("--video", c.Video); err != nil {
 		return cfg, err

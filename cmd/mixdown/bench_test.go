@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -37,8 +39,8 @@ func TestBenchRoom(t *testing.T) {
 	if r.Server == nil || r.Server.VideoDecodes < 10 || r.Server.AudioEncodes < 20 || len(r.Server.VideoEncodes) == 0 {
 		t.Errorf("the server says of itself %+v", r.Server)
 	}
-	if r.OwnToneBelowDB.Min < 15 {
-		t.Errorf("own tone only %.0f dB below the other's", r.OwnToneBelowDB.Min)
+	if r.OwnVoices == 0 || r.OwnVoiceBelowDB.Min < 30 || r.OwnVoiceFloorDB.Min < 30 {
+		t.Errorf("own voice %+v below the others', of %d who could be heard; noise %+v below", r.OwnVoiceBelowDB, r.OwnVoices, r.OwnVoiceFloorDB)
 	}
 	if l := r.SoundLatency; l == nil || l.Readings+l.Excused < 10 || l.Readings > 0 && (l.P50 < 5 || l.P50 > 500) {
 		t.Errorf("latency of sound %+v: want some readings that can be true", l)
@@ -67,6 +69,8 @@ func TestBenchRoomUsage(t *testing.T) {
 		"duration 0s: want 1s":      {"--duration", "0s"},
 		"-1 requests: want 0":       {"--requests=-1"},
 		"server URL \"http://h/x\"": {"--server", "http://h/x", "--pid", "1"},
+		"yet no running server":     {"--admin", "http://127.0.0.1:9090"},
+		"admin address \"9090\"":    {"--server", "http://h", "--pid", "1", "--admin", "9090"},
 	} {
 		code, _, errs := runMain(t, append([]string{"bench", "room"}, args...)...)
 		if code != exitUsage || !strings.Contains(errs, want) {
@@ -98,5 +102,37 @@ func TestBenchRoomOfSound(t *testing.T) {
 	}
 	if v := r.Server; v == nil || v.VideoDecodes != 0 || len(v.VideoEncodes) != 0 {
 		t.Errorf("the server says of itself %+v", v)
+	}
+}
+
+// TestBenchRoomOfARunningServer: of a server that runs already everything is told
+// that is told of an own one, if its admin address is given too. What cannot be
+// measured is said before anything has been done.
+func TestBenchRoomOfARunningServer(t *testing.T) {
+	app, url := startApp(t)
+	args := []string{"bench", "room", "--server", url, "--audio-only", "--participants", "2", "--duration", "2s", "--warmup", "1s", "--latency", "0s",
+		"--clips", clipsDir, "--json", "--quiet"}
+	admin := "http://" + app.AdminAddr()
+	code, out, errs := runMain(t, append(args, "--pid", strconv.Itoa(os.Getpid()), "--admin", admin)...)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	var r bench.Result
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if r.ServerCores <= 0 || r.RSSBytes <= 0 || r.Healthy.AudioPackets.Min < 30 {
+		t.Errorf("%v cores, %d bytes, %v packets/s: want a conference", r.ServerCores, r.RSSBytes, r.Healthy.AudioPackets)
+	}
+	if r.Server == nil || r.Server.AudioDecodes < 30 || r.Server.AudioEncodes < 30 {
+		t.Errorf("the server says of itself %+v: want two who are decoded and coded", r.Server)
+	}
+	for want, more := range map[string][]string{
+		"process 2147483646": {"--pid", "2147483646"},
+		"no metrics at":      {"--pid", strconv.Itoa(os.Getpid()), "--admin", url}, // which is not it
+	} {
+		if code, _, errs := runMain(t, append(args, more...)...); code == 0 || !strings.Contains(errs, want) {
+			t.Errorf("%v: exit code %d, %q: want a failure that says %q", more, code, errs, want)
+		}
 	}
 }

@@ -486,7 +486,8 @@ func TestWriteAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkWrite(b *testing.B) {
+// BenchmarkStageMux is a packet of sound and a picture written into a recording.
+func BenchmarkStageMux(b *testing.B) {
 	w, err := NewWriter(nowhere{}, testConfig)
 	if err != nil {
 		b.Fatal(err)

@@ -200,8 +200,8 @@ func TestScaleAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkScale shows our kernel beside libyuv.
-func BenchmarkScale(b *testing.B) {
+// BenchmarkStageScale shows our kernel beside libyuv.
+func BenchmarkStageScale(b *testing.B) {
 	for _, s := range sizes[:12] {
 		src, dst := codectest.Scene{}.Frame(b, s.sw, s.sh, 0), codectest.NewFrame(b, s.dw, s.dh)
 		for how, name := range []string{"ours", "libyuv"} {

@@ -120,9 +120,9 @@ func BenchmarkTick(b *testing.B) {
 	}
 }
 
-// BenchmarkCodec is what one raw encode and decode cost: the floor of a tick is
-// its counts times these.
-func BenchmarkCodec(b *testing.B) {
+// BenchmarkStageCodec is what one raw encode and decode cost: the floor of a tick
+// is its counts times these.
+func BenchmarkStageCodec(b *testing.B) {
 	x := ticksOf(audiotest.Tone(210, 6000, second))
 	b.Run("encode", func(b *testing.B) {
 		enc, err := opus.NewEncoder(opus.EncoderConfig{})
@@ -149,29 +149,48 @@ func BenchmarkCodec(b *testing.B) {
 	})
 }
 
+// BenchmarkStages are the steps of a tick between decoding and coding, for one
+// member each.
 func BenchmarkStages(b *testing.B) {
 	var frame codec.AudioFrame
 	copy(frame[:], audiotest.Speech(1, second)[second/2:])
-	var sum, voice Sum
+	var sum, voice, others Sum
 	voice.setScaled(&frame, 1, 1)
 	b.Run("level", func(b *testing.B) {
+		b.ReportAllocs()
 		for b.Loop() {
 			Level(frame[:])
 		}
 	})
+	b.Run("gate", func(b *testing.B) {
+		b.ReportAllocs()
+		var g Gate
+		for i := 0; b.Loop(); i++ {
+			g.Step(g.Hear(uint8(20 + i%64)))
+		}
+	})
 	b.Run("scale+add", func(b *testing.B) {
+		b.ReportAllocs()
 		for b.Loop() {
 			voice.setScaled(&frame, 1, 1)
 			sum.Add(&voice)
 		}
 	})
+	b.Run("mixminus", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			others.Minus(&sum, &voice)
+		}
+	})
 	b.Run("limiter/idle", func(b *testing.B) {
+		b.ReportAllocs()
 		var l Limiter
 		for b.Loop() {
 			l.Process(&frame, &voice)
 		}
 	})
 	b.Run("limiter/busy", func(b *testing.B) {
+		b.ReportAllocs()
 		for i := range voice {
 			voice[i] *= 50
 		}
@@ -187,6 +206,7 @@ func BenchmarkStages(b *testing.B) {
 		}
 		defer p.Close()
 		seq := int64(0)
+		b.ReportAllocs()
 		for b.Loop() {
 			now := time.Duration(seq) * codec.FrameDuration
 			p.Push(fakePacket(seq, seq*codec.FrameSamples, codec.FrameSamples), now)
@@ -200,6 +220,7 @@ func BenchmarkStages(b *testing.B) {
 		x := f.room(2000)
 		copy(x, audiotest.Tone(200, 5000, 2000))
 		f.append(2000)
+		b.ReportAllocs()
 		for b.Loop() {
 			f.bestLag(lagMax, overlapMost)
 		}

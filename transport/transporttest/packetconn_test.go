@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -80,6 +81,87 @@ func TestPacketConnLoses(t *testing.T) {
 	_ = far.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if _, _, err := far.ReadFrom(buf); err == nil {
 		t.Error("more came out than the link let through")
+	}
+}
+
+// through sends count numbered packets through a connection, out or in, and
+// returns which of them came.
+func through(t *testing.T, in, out Spec, seed uint64, outward bool, count int) (came []uint32) {
+	t.Helper()
+	far := listen(t)
+	near := WrapPacketConn(listen(t), in, out, seed)
+	defer near.Close()
+	from, to := net.PacketConn(near), net.PacketConn(far)
+	if !outward {
+		from, to = to, from
+	}
+	for i := range count {
+		if _, err := from.WriteTo(binary.BigEndian.AppendUint32(nil, uint32(i)), to.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, 100)
+	for {
+		i, o := near.Stats()
+		link := i
+		if outward {
+			link = o
+		}
+		if link.In == uint64(count) && uint64(len(came)) == link.In-link.Lost-link.Dropped {
+			if other := i.In + o.In - link.In; other != 0 {
+				t.Errorf("%d packets went the other way", other)
+			}
+			return came
+		}
+		_ = to.SetReadDeadline(time.Now().Add(20 * time.Millisecond)) // until the link has taken all
+		n, _, err := to.ReadFrom(buf)
+		switch {
+		case err == nil && n == 4:
+			came = append(came, binary.BigEndian.Uint32(buf))
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+	}
+}
+
+// TestPacketConnFaultsEachWay: what a spec says happens in its direction and not
+// in the other, the seed decides to whom, and the two directions do not lose alike.
+func TestPacketConnFaultsEachWay(t *testing.T) {
+	const count = 120 // what any socket's buffer holds
+	loss, down := Spec{Loss: 0.3, Burst: 2}, Spec{Outages: []Outage{{For: time.Hour}}}
+	var came [2][]uint32
+	for i, outward := range []bool{false, true} {
+		with := func(s Spec) (in, out Spec) {
+			if outward {
+				return Spec{}, s
+			}
+			return s, Spec{}
+		}
+		in, out := with(loss)
+		came[i] = through(t, in, out, 7, outward, count)
+		if n := len(came[i]); n < count/3 || n > count*9/10 {
+			t.Errorf("outward %v: %d of %d came through a loss of 30%%", outward, n, count)
+		}
+		if again := through(t, in, out, 7, outward, count); !slices.Equal(came[i], again) {
+			t.Errorf("outward %v: the same seed has others come", outward)
+		}
+		if others := through(t, in, out, 8, outward, count); slices.Equal(came[i], others) {
+			t.Errorf("outward %v: another seed has the same come", outward)
+		}
+		// The same fault of the other direction hits nobody here.
+		if n := len(through(t, out, in, 7, outward, count)); n != count {
+			t.Errorf("outward %v: %d of %d came past a fault of the other direction", outward, n, count)
+		}
+		in, out = with(down)
+		if n := len(through(t, in, out, 7, outward, count)); n != 0 {
+			t.Errorf("outward %v: %d came through a link that is down", outward, n)
+		}
+		if n := len(through(t, out, in, 7, outward, count)); n != count {
+			t.Errorf("outward %v: %d of %d came while the other direction was down", outward, n, count)
+		}
+	}
+	if slices.Equal(came[0], came[1]) {
+		t.Error("both directions lose the same packets")
 	}
 }
 

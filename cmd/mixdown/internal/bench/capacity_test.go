@@ -154,6 +154,12 @@ func TestCapacitySaysWhatBrokeAndWho(t *testing.T) {
 			if f.What != tc.first || f.Blame != tc.blame || also.Blame != tc.also {
 				t.Errorf("first %v, then %v: want %s by %s, then by %s", f, also, tc.first, tc.blame, tc.also)
 			}
+			if text := f.String(); !strings.HasSuffix(text, map[string]string{
+				BlameServer: "; the server was late", BlameMachine: "; the machine was late",
+				BlameClients: "; the clients were late", BlameUnknown: "; who was late is unknown",
+			}[f.Blame]) {
+				t.Errorf("%q does not say who was late", text)
+			}
 			// 30/1.4 of the 27 that are wanted.
 			if want := 1 - 30/1.4/27; math.Abs(f.Excess-want) > 1e-9 || f.Bound != 27 {
 				t.Errorf("beyond %v by %v: want 27 by %v", f.Bound, f.Excess, want)
@@ -162,7 +168,7 @@ func TestCapacitySaysWhatBrokeAndWho(t *testing.T) {
 			if err := r.Table(&out); err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range []string{"broke first pictures: 21.43 per second where the bound is 27, 21% beyond it; " + tc.blame, "also", "fewer than"} {
+			for _, want := range []string{"broke first pictures: 21.43 per second where the bound is 27, 21% beyond it; " + f.late(), "also", "fewer than"} {
 				if !strings.Contains(out.String(), want) {
 					t.Errorf("the table lacks %q:\n%s", want, out.String())
 				}

@@ -94,7 +94,18 @@ func (f Fault) String() string {
 	if f.What == FaultJoin {
 		return "joining: the room could not be measured"
 	}
-	return fmt.Sprintf("%s: %.4g %s where the bound is %.4g, %.0f%% beyond it; %s was late", f.What, f.Value, f.Unit, f.Bound, f.Excess*100, f.Blame)
+	return fmt.Sprintf("%s: %.4g %s where the bound is %.4g, %.0f%% beyond it; %s", f.What, f.Value, f.Unit, f.Bound, f.Excess*100, f.late())
+}
+
+// late says who was.
+func (f Fault) late() string {
+	switch f.Blame {
+	case BlameClients:
+		return f.Blame + " were late"
+	case BlameUnknown:
+		return "who was late is unknown"
+	}
+	return f.Blame + " was late"
 }
 
 // pointOf takes what counts from a measurement.
@@ -189,6 +200,6 @@ func (p *Point) verdict() string {
 		names = append(names, fmt.Sprintf("%s %.0f%%", f.What, f.Excess*100))
 	}
 	total := p.ServerCores + p.ClientCores
-	return fmt.Sprintf("broke: %s beyond the bound (%s was late; %.2f of %d cores in use)",
-		strings.Join(names, ", "), p.Faults[0].Blame, math.Round(total*100)/100, p.Cores)
+	return fmt.Sprintf("broke: %s beyond the bound (%s; %.2f of %d cores in use)",
+		strings.Join(names, ", "), p.Faults[0].late(), math.Round(total*100)/100, p.Cores)
 }

@@ -121,7 +121,7 @@ func (c *churn) prepare() error {
 	c.streams = newStreams(room)
 	for i := range room.Participants {
 		m := &member{index: i, talks: true, result: make(chan error, 1)}
-		speech, err := c.streams.speech(i)
+		speech, err := c.streams.speech(i, 0)
 		if err != nil {
 			return err
 		}

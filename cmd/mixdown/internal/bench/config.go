@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"strings"
 	"time"
 
 	"mixdown/mixer/layout"
@@ -66,6 +68,9 @@ type Config struct {
 	Executable string
 	URL        string
 	PID        int
+	// AdminURL is where that one has its metrics, "http://HOST:PORT". Without it
+	// Result.Server is nil.
+	AdminURL string
 	// noFloor leaves out what the codecs need by themselves.
 	noFloor bool
 	// Log gets the server's log and what happens; it may be io.Discard.
@@ -152,6 +157,11 @@ func (c *Config) Validate() error {
 		fault("a running server needs both its URL and its process id")
 	} else if _, err := urlsOf(c.URL); err != nil {
 		faults = append(faults, err)
+	}
+	if c.AdminURL != "" && c.URL == "" {
+		fault("an admin address, and yet no running server is given")
+	} else if u, err := url.Parse(c.AdminURL); c.AdminURL != "" && (err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "") {
+		fault("admin address %q: want http://HOST:PORT", c.AdminURL)
 	}
 	return errors.Join(faults...)
 }

@@ -16,7 +16,6 @@ import (
 
 	"mixdown/cmd/mixdown/internal/client"
 	"mixdown/cmd/mixdown/internal/clip"
-	"mixdown/cmd/mixdown/internal/tone"
 	"mixdown/codec"
 	"mixdown/transport/transporttest"
 )
@@ -233,7 +232,7 @@ func (m *member) load(cfg Config, s *streams) error {
 		}
 	}
 	if m.talks {
-		c, err := s.speech(m.index)
+		c, err := s.speech(m.index, cfg.Talkers)
 		if err != nil {
 			return err
 		}
@@ -248,8 +247,8 @@ func (m *member) load(cfg Config, s *streams) error {
 	return nil
 }
 
-// toneLevel is a tone's amplitude: loud enough to stand 60 dB above the coding
-// noise in the sum of eight, soft enough that the sum does not clip.
+// toneLevel is a tone's amplitude: loud enough that who talks is heard all the
+// time, soft enough that the sum of eight does not clip.
 const toneLevel = 0.1
 
 // join starts one member's client.
@@ -346,50 +345,3 @@ func (m *member) left() error {
 		return nil
 	}
 }
-
-// ownTone is how much of himself a talker hears.
-type ownTone struct {
-	// belowDB is how far his own tone lies below the median of the others'
-	// that are heard, aboveNoiseDB how far above the coding noise beside it:
-	// where that is nothing, belowDB is limited by Opus, not by the mix.
-	belowDB, aboveNoiseDB float64
-}
-
-// judge decodes what the member heard. ok is false when there is nothing to
-// compare.
-func (m *member) judge(heard []heardPacket, talkers int) (o ownTone, ok bool, err error) {
-	if !m.talks || talkers < 2 || len(heard) < 100 {
-		return o, false, nil
-	}
-	pcm, err := m.decode(heard)
-	if err != nil {
-		return o, false, err
-	}
-	own := toneOf(m.index)
-	hz := []float64{own}
-	for i := range talkers {
-		if i != m.index {
-			hz = append(hz, toneOf(i))
-		}
-	}
-	levels := tone.LevelsDB(pcm, hz)
-	others := slices.DeleteFunc(slices.Clone(levels[1:]), func(l float64) bool { return l < unheardDB })
-	if len(others) == 0 {
-		return o, true, fmt.Errorf("participant %d heard none of the others' tones", m.index+1)
-	}
-	slices.Sort(others)
-	return ownTone{others[len(others)/2] - levels[0], levels[0] - tone.NoiseDB(pcm, own)}, true, nil
-}
-
-// decode turns what was heard into sound; what was lost is concealed.
-func (m *member) decode(heard []heardPacket) ([]int16, error) {
-	t, err := newTimeline(heard)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.name(), err)
-	}
-	return t.pcm, nil
-}
-
-// unheardDB is the level below which a tone was not in the mix at all: only so
-// many are at one time.
-const unheardDB = -50

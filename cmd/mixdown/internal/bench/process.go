@@ -23,6 +23,22 @@ type server struct {
 	admin string // the same of its admin address; "" when unknown
 }
 
+// running returns the server that cfg names, once it is known that it can be
+// measured; nil when it names none.
+func running(ctx context.Context, cfg Config) (*server, error) {
+	if cfg.URL == "" {
+		return nil, nil
+	}
+	s := &server{pid: cfg.PID, url: cfg.URL, admin: strings.TrimSuffix(cfg.AdminURL, "/")}
+	if _, err := readUsage(s.pid); err != nil {
+		return nil, fmt.Errorf("process %d: %w", s.pid, err)
+	}
+	if s.admin != "" && s.scrape(ctx) == nil {
+		return nil, fmt.Errorf("no metrics at %s/metrics", s.admin)
+	}
+	return s, nil
+}
+
 // startServer runs exe as a server on free ports and waits until it listens. It
 // has no limit: what is measured here is what a room costs and where it breaks,
 // not when a server says no, or gives less to those who are there.
@@ -149,6 +165,9 @@ func (s *server) scrape(ctx context.Context) series {
 		return nil
 	}
 	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil
+	}
 	values := make(series)
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, 1<<20)

@@ -54,11 +54,14 @@ type Result struct {
 	Healthy Group  `json:"healthy"`
 	Poor    *Group `json:"poor,omitempty"`
 
-	// OwnToneBelowDB is how far each talker's own tone lies below the others'
-	// in what he hears; OwnToneAboveNoiseDB how far above the coding noise
-	// beside it, which is what bounds the former. 0 without two talkers.
-	OwnToneBelowDB      MinMedian `json:"ownToneBelowDb"`
-	OwnToneAboveNoiseDB MinMedian `json:"ownToneAboveNoiseDb"`
+	// OwnVoiceBelowDB is how far his own probe lies, in what a talker hears, below
+	// what somebody else hears of it at the same time; OwnVoiceFloorDB what the same
+	// measurement reads of a probe that is not there, by coding noise: where the
+	// former is no less than the latter, nothing was heard. They are of so many
+	// talkers as OwnVoices: only those were in the mix. 0 without two talkers.
+	OwnVoiceBelowDB MinMedian `json:"ownVoiceBelowDb"`
+	OwnVoiceFloorDB MinMedian `json:"ownVoiceFloorDb"`
+	OwnVoices       int       `json:"ownVoices"`
 
 	// OwnMarkerBelowDB is how far his own marker of sound lies below what he sent,
 	// in what somebody hears who alone makes himself heard: then there is hardly
@@ -354,22 +357,6 @@ func (v *ServerView) encodes() (sum float64) {
 		sum += n
 	}
 	return sum
-}
-
-// judgeSound fills in the own tones; it decodes, so it comes last.
-func (r *Result) judgeSound(got map[*member]received, talkers int) error {
-	var below, above []float64
-	for m, g := range got {
-		o, ok, err := m.judge(g.sound, talkers)
-		if err != nil {
-			return err
-		}
-		if ok {
-			below, above = append(below, o.belowDB), append(above, o.aboveNoiseDB)
-		}
-	}
-	r.OwnToneBelowDB, r.OwnToneAboveNoiseDB = minMedian(below), minMedian(above)
-	return nil
 }
 
 func minMedian(v []float64) MinMedian {

@@ -59,7 +59,8 @@ var headlineRows = []row{
 	{"own marker, nobody else audible, worst, dB below what was sent", 0, func(r *Result) (float64, bool) {
 		return positive(r.OwnMarkerBelowDB.Min)
 	}},
-	{"own tone below the others', worst, dB", 0, func(r *Result) (float64, bool) { return positive(r.OwnToneBelowDB.Min) }},
+	{"own voice, all talk, worst, dB below what others hear of it", 0, func(r *Result) (float64, bool) { return positive(r.OwnVoiceBelowDB.Min) }},
+	{"the same of a voice that is not heard at all: coding noise", 0, func(r *Result) (float64, bool) { return positive(r.OwnVoiceFloorDB.Min) }},
 	{"clients, cores", 2, func(r *Result) (float64, bool) { return positive(r.ClientCores) }},
 }
 

@@ -18,8 +18,8 @@ import (
 	"mixdown/codec"
 )
 
-// tailSeconds is how much of what everybody heard is decoded for tones at most.
-// The longer, the less coding noise there is in a tone's bin.
+// tailSeconds is how much of what talkers heard is decoded at most, to look for
+// themselves in it: the longer, the less coding noise is in the way.
 const tailSeconds = 60
 
 // Room runs one measurement. It takes Duration, Latency and half a minute more.
@@ -29,6 +29,10 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	cfg = cfg.withDefaults()
 	logf := func(format string, args ...any) { fmt.Fprintf(cfg.Log, "bench: "+format+"\n", args...) }
+	srv, err := running(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
 	logf("making %d streams", cfg.Participants)
 	all, err := prepare(cfg)
 	if err != nil {
@@ -53,8 +57,7 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 			return nil, err
 		}
 	}
-	srv := &server{url: cfg.URL, pid: cfg.PID}
-	if cfg.URL == "" {
+	if srv == nil {
 		data, err := os.MkdirTemp("", "mixdown-bench-")
 		if err != nil {
 			return nil, err
@@ -147,6 +150,7 @@ func (m *measurement) run(ctx context.Context) (err error) {
 	if m.cfg.Uplink && !m.cfg.AudioOnly {
 		warmup = max(warmup, uplinkSettles-time.Since(joined))
 	}
+	m.cast.talkInTurns()
 	m.logf("warming up for %v", warmup.Round(time.Second))
 	wg.Go(func() { m.witness.run(ctx) })
 	if err := wait(ctx, warmup); err != nil {
@@ -224,7 +228,9 @@ func (m *measurement) load(ctx context.Context) error {
 	}
 	m.cast.begin(false)
 	for _, c := range members {
-		c.keepSound.Store(c.talks && m.cfg.Talkers > 1)
+		if _, ok := c.probe(m.cfg.Talkers); ok {
+			c.keepSound.Store(true)
+		}
 	}
 	if err := wait(ctx, tail); err != nil {
 		return err
@@ -303,7 +309,7 @@ func leavers(members []*member) (faults []error) {
 
 // judge fills in what has to be decoded, which would have disturbed the run.
 func (m *measurement) judge(r *Result) (err error) {
-	if err := r.judgeSound(m.first.got, m.cfg.Talkers); err != nil {
+	if err := r.judgeOwnVoice(m.cast.participants(), m.first.got); err != nil {
 		return err
 	}
 	if m.cfg.Latency == 0 {

@@ -88,16 +88,21 @@ func (s *streams) made(i int, size layout.Canvas, numbered bool) (*clip.Clip, er
 	return v.clip, v.err
 }
 
-// speech returns the i-th participant's words with his tone.
-func (s *streams) speech(i int) (*clip.Clip, error) {
+// speech returns the i-th participant's words with his tone, and his probe if he
+// is one of several talkers.
+func (s *streams) speech(i, talkers int) (*clip.Clip, error) {
 	speech, err := clip.Load(filepath.Join(s.cfg.Clips, fmt.Sprintf("speech-%02d.ogg", i%clipCount+1)))
 	if err != nil {
 		return nil, fmt.Errorf("%w (make clips fetches them)", err)
 	}
-	return tone.Make(tone.Spec{
+	spec := tone.Spec{
 		Hz: toneOf(i), Level: toneLevel, Speech: speech, SpeechGain: 0.5,
 		Noise: quietNoise, Duration: soundSeconds * time.Second,
-	})
+	}
+	if p, ok := probeOf(i, talkers); ok {
+		spec.Add = p.add
+	}
+	return tone.Make(spec)
 }
 
 // quietNoise is the amplitude of a room in which nobody speaks: nobody is

@@ -46,9 +46,9 @@ func (r *Result) Table(w io.Writer) {
 	if r.Poor != nil {
 		r.Poor.table(p, "poor ")
 	}
-	if r.OwnToneBelowDB != (MinMedian{}) {
-		p("own tone", "%.1f dB below the others' at worst, %.1f in the middle; above the coding noise beside it by %.1f dB in the middle, %.1f at worst",
-			r.OwnToneBelowDB.Min, r.OwnToneBelowDB.Median, r.OwnToneAboveNoiseDB.Median, r.OwnToneAboveNoiseDB.Max)
+	if r.OwnVoices > 0 {
+		p("own voice", "%.1f dB below what others hear of it at worst, %.1f in the middle, of %d talkers; one that is not heard at all would read %.1f and %.1f",
+			r.OwnVoiceBelowDB.Min, r.OwnVoiceBelowDB.Median, r.OwnVoices, r.OwnVoiceFloorDB.Min, r.OwnVoiceFloorDB.Median)
 	}
 	if r.OwnMarkerBelowDB != (MinMedian{}) {
 		p("own marker", "%.1f dB below what was sent at worst, %.1f in the middle, where nobody else is heard", r.OwnMarkerBelowDB.Min, r.OwnMarkerBelowDB.Median)

@@ -92,6 +92,17 @@ func (t *timeline) between(from, to time.Duration) (pcm []int16, at int) {
 	return t.pcm[at : end.at+end.samples], at
 }
 
+// after returns by how many samples t begins after u: by the server's own clock if
+// its sender reports have told it, else by what came when. Neither may be empty.
+func (t *timeline) after(u *timeline) int {
+	a, b := t.pieces[len(t.pieces)/2], u.pieces[len(u.pieces)/2]
+	d := a.arrival - b.arrival
+	if a.capture != 0 && b.capture != 0 {
+		d = a.capture.Sub(b.capture)
+	}
+	return samplesOf(d) - a.at + b.at
+}
+
 // pieceAt returns the packet that holds a sample; ok is false where there was
 // none. What begins right after a pause may be found a little before its packet:
 // a gate fades it in.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"math/cmplx"
-	"slices"
 	"time"
 
 	"mixdown/cmd/mixdown/internal/clip"
@@ -156,17 +155,3 @@ func LevelsDB(pcm []int16, hz []float64) []float64 {
 }
 
 const block = 1024
-
-// NoiseDB returns the level beside a frequency: the median of a few bins on
-// both sides, near enough to have the same noise, too far away for the tone
-// itself.
-func NoiseDB(pcm []int16, hz float64) float64 {
-	bin := codec.SampleRate / float64(len(pcm))
-	var beside []float64
-	for k := 6; k <= 26; k += 5 {
-		beside = append(beside, hz-float64(k)*bin, hz+float64(k)*bin)
-	}
-	levels := LevelsDB(pcm, beside)
-	slices.Sort(levels)
-	return levels[len(levels)/2]
-}

@@ -2,7 +2,6 @@ package tone
 
 import (
 	"math"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -25,21 +24,6 @@ func TestLevelsOfPureTones(t *testing.T) {
 	}
 	if levels[2] > -90 {
 		t.Errorf("where there is no tone: %.1f dB: want below -90", levels[2])
-	}
-}
-
-func TestNoiseBesideATone(t *testing.T) {
-	pcm := make([]int16, 4*codec.SampleRate)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range pcm {
-		noise := 2*rng.Float64() - 1
-		pcm[i] = int16(3276.7*math.Sin(2*math.Pi*440*float64(i)/codec.SampleRate) + 327.67*noise)
-	}
-	// Uniform noise has a third of its peak's power; a bin under a Hann window
-	// holds 6/len of it (as the square of a sine's amplitude), a median 1.6 dB less.
-	want := -40 + 10*math.Log10(1.0/3*6/float64(len(pcm))) - 1.6
-	if got := NoiseDB(pcm, 440); math.Abs(got-want) > 5 {
-		t.Errorf("noise beside the tone %.1f dB: want %.1f", got, want)
 	}
 }
 
