@@ -59,7 +59,7 @@ func lockIn(own, other []int16, shift int, p probe) (v ownVoice, err error) {
 // phases, one after the other: then all that is there anyway cancels.
 const (
 	plantedDB   = -60
-	plantPhases = 8
+	plantPhases = 6
 )
 
 // besideHz is where there is only noise, on both sides: farther away than a
@@ -236,7 +236,7 @@ func (r *reference) plant(pcm []int16, gain complex128) []int16 {
 }
 
 // recodeBefore is for how long a coder runs before what counts, to have settled.
-const recodeBefore = codec.SampleRate / 2
+const recodeBefore = codec.SampleRate / 5
 
 // recode returns what a coder like the server's makes of sound, where it counts, and
 // silence elsewhere.
