@@ -122,8 +122,10 @@ lint: vet .cache/bin/staticcheck
 
 # All but most tests of the whole program, which take nine minutes: of those the
 # ones that tell in seconds whether it works. Simulations cover less time than usual.
+# Most packages wait most of their time, so more run than there are cores, the
+# longest first.
 unit: .cache/bin/pebble
-	go test -short $$(go list ./... | grep -v '^mixdown/cmd/mixdown$$')
+	go test -short -p $$((2 * $$(nproc))) ./mixer ./mixer/audio ./transport $$(go list ./... | grep -v '^mixdown/cmd/mixdown$$')
 	go test -short -run 'Import|Default|Flag|File|Usage|Version|JoinPins|Admin|TwoHear|TLS' ./cmd/mixdown
 
 # The tests of the whole program measure pauses, so nothing runs beside them, and
