@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"errors"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -523,5 +524,36 @@ func TestCast(t *testing.T) {
 	}
 	if last != -maxDriftPPM {
 		t.Errorf("the slowest clock drifts by %v: want %v", last, -maxDriftPPM)
+	}
+}
+
+// TestRatiosOfNothing: a floor that was not measured, or of nothing, has no ratio,
+// and the result can be written all the same.
+func TestRatiosOfNothing(t *testing.T) {
+	for _, c := range []struct{ floor, paced, ratio, pacedRatio float64 }{{0, 0, 0, 0}, {0.2, 0, 2, 0}, {0, 0.1, 0, 4}, {0.2, 0.1, 2, 4}} {
+		r := &Result{ServerCores: 0.4}
+		r.compare(Floor{Total: c.floor}, Floor{Total: c.floor}, c.paced)
+		if math.Abs(r.Ratio-c.ratio) > 1e-9 || math.Abs(r.PacedRatio-c.pacedRatio) > 1e-9 {
+			t.Errorf("floors %v and %v: ratios %v and %v: want %v and %v", c.floor, c.paced, r.Ratio, r.PacedRatio, c.ratio, c.pacedRatio)
+		}
+		if err := r.JSON(io.Discard); err != nil {
+			t.Errorf("floors %v and %v: %v", c.floor, c.paced, err)
+		}
+	}
+}
+
+// TestQuantileOfBuckets: also beyond the last bound it is a number.
+func TestQuantileOfBuckets(t *testing.T) {
+	s := series{
+		`x_bucket{le="0.01"}`: 90, `x_bucket{le="0.1"}`: 98, `x_bucket{le="1"}`: 99, `x_bucket{le="+Inf"}`: 100, "x_count": 100,
+		`y_bucket{le="0.01"}`: 0, `y_bucket{le="+Inf"}`: 0, "y_count": 0,
+	}
+	for _, c := range []struct {
+		name    string
+		q, want float64
+	}{{"x", 0.5, 0.01}, {"x", 0.95, 0.1}, {"x", 0.99, 1}, {"x", 0.999, 1}, {"y", 0.5, 0}, {"z", 0.5, 0}} {
+		if got := s.quantile(c.name, c.q); got != c.want {
+			t.Errorf("%s at %v: %v: want %v", c.name, c.q, got, c.want)
+		}
 	}
 }

@@ -93,10 +93,10 @@
 // drown it, so talkers besides send probes: tones above the voices, in turns. What
 // another listener hears of a probe tells its phase at each moment, with all that
 // jitter buffers and drifting clocks have done to it, and by that what its sender
-// hears is summed up, coherently over a minute (lockIn). The figure is how far below
+// hears is summed up, coherently from end to end (lockIn). The figure is how far below
 // what another hears of it his own probe lies in the mix, before that is coded.
 // Beside it stands what the same measurement reads of a probe that is not there, by
-// coding noise. Both get 3 dB better for twice the Duration, up to a minute: with
-// nine talkers 60 s tell of 60 dB, 30 s mostly. Who is not in the mix, since others
-// are louder, is left out.
+// coding noise. Both get 3 dB better for twice the Duration, up to two minutes. To
+// tell of 60 dB takes 30 to 60 s with nine talkers, and two minutes with sixteen.
+// Who is not in the mix, since others are louder, is left out.
 package bench

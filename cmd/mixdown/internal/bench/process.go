@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -204,20 +205,24 @@ func (s series) sum(name string) (total float64) {
 }
 
 // quantile returns the upper bound of the bucket that the q-quantile of a
-// histogram falls into, in seconds; 0 for none.
+// histogram falls into, in seconds; 0 for none. Beyond the last bound it is that
+// bound: a Result holds no infinity, which JSON has no word for.
 func (s series) quantile(name string, q float64) float64 {
 	total := s[name+"_count"]
-	best := 0.0
-	found := false
+	best, last := math.Inf(1), 0.0
 	for series, n := range s {
 		bound, ok := strings.CutPrefix(series, name+`_bucket{le="`)
-		if !ok || n < q*total || total == 0 {
+		if !ok || total == 0 {
 			continue
 		}
 		v, err := strconv.ParseFloat(strings.TrimSuffix(bound, `"}`), 64)
-		if err == nil && (!found || v < best) {
-			best, found = v, true
+		if err != nil || math.IsInf(v, 0) {
+			continue
+		}
+		last = max(last, v)
+		if n >= q*total {
+			best = min(best, v)
 		}
 	}
-	return best
+	return min(best, last)
 }

@@ -244,6 +244,19 @@ func evaluate(cfg Config, members []*member, w *witness, start, end snapshot) *R
 	return r
 }
 
+// compare fills in the floors, and the ratios to those that are not 0: of little
+// work in little time the operating system may have counted none.
+func (r *Result) compare(before, after Floor, paced float64) {
+	r.FloorBefore, r.FloorAfter, r.Floor = before, after, before.mean(after)
+	r.PacedFloor = paced
+	if r.Floor.Total > 0 {
+		r.Ratio = r.ServerCores / r.Floor.Total
+	}
+	if r.PacedFloor > 0 {
+		r.PacedRatio = r.ServerCores / r.PacedFloor
+	}
+}
+
 // clientFigures is what one client counted between two snapshots.
 func clientFigures(a, b client.Stats, seconds float64) perClient {
 	av, bv := &a.VideoReceived, &b.VideoReceived

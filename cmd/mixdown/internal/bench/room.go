@@ -20,7 +20,7 @@ import (
 
 // tailSeconds is how much of what talkers heard is decoded at most, to look for
 // themselves in it: the longer, the less coding noise is in the way.
-const tailSeconds = 60
+const tailSeconds = 120
 
 // Room runs one measurement. It takes Duration, Latency and half a minute more.
 func Room(ctx context.Context, cfg Config) (*Result, error) {
@@ -86,12 +86,7 @@ func Room(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	r := evaluate(cfg, all.members, &m.witness, m.start, m.end)
 	r.TopTier, r.Requests = m.top, m.requests
-	r.FloorBefore, r.FloorAfter, r.Floor = before, after, before.mean(after)
-	r.PacedFloor = paced
-	if r.Floor.Total > 0 {
-		r.Ratio = r.ServerCores / r.Floor.Total
-		r.PacedRatio = r.ServerCores / r.PacedFloor
-	}
+	r.compare(before, after, paced)
 	return r, m.judge(r)
 }
 
