@@ -64,3 +64,14 @@ func (d *Decoder) HasFEC(packet []byte) bool { return HasFEC(packet) }
 
 // Silent is the function of that name.
 func (d *Decoder) Silent(packet []byte) bool { return Silent(packet) }
+
+// Plain says that the packet is one frame of 20 ms in mono and well formed: what
+// our own encoder makes, and every receiver takes.
+func Plain(packet []byte) bool {
+	samples, err := Duration(packet)
+	const stereo, code = 4, 3 // bits of the first byte (RFC 6716 section 3.1)
+	return err == nil && samples == codec.FrameSamples && packet[0]&(stereo|code) == 0
+}
+
+// Plain is the function of that name.
+func (d *Decoder) Plain(packet []byte) bool { return Plain(packet) }

@@ -130,5 +130,40 @@ func FuzzInspect(f *testing.F) {
 			t.Errorf("% x: FEC in CELT", packet)
 		}
 		Silent(packet)
+		if n, err := Duration(packet); Plain(packet) && (err != nil || n != codec.FrameSamples) {
+			t.Errorf("% x: plain, but %d samples, %v", packet, n, err)
+		}
 	})
+}
+
+// Plain is what our own encoder makes, in every mode, and nothing that is longer,
+// of several frames, in stereo or malformed.
+func TestPlain(t *testing.T) {
+	var frames [50]codec.AudioFrame
+	voice := codectest.Voice{Seed: 3}
+	for i := range frames[:25] {
+		voice.Next(&frames[i])
+	}
+	for _, c := range []EncoderConfig{{}, {BitrateBps: 64_000}, {DTX: true}, {FEC: true, PacketLossPercent: 30, BitrateBps: 48_000}} {
+		for i, p := range codectest.EncodeAudio(t, must2(NewEncoder(c))(t), frames[:]) {
+			if !Plain(p) {
+				t.Errorf("%+v: packet %d, % x, is not plain", c, i, p)
+			}
+		}
+	}
+	long := make([]byte, 1277)
+	long[0] = 0x78
+	for name, p := range map[string][]byte{
+		"empty": nil, "stereo": {0x7c, 1, 2}, "60 ms": {0x58, 1, 2}, "10 ms": {0x70, 1, 2}, "two frames of 10 ms": {0x71, 1, 2},
+		"two frames of 20 ms": {0x79, 1, 2}, "padded": {0x7b, 0x41, 1, 2, 0}, "too long a frame": long, "cut off": {0x7b},
+	} {
+		if Plain(p) {
+			t.Errorf("%s is plain", name)
+		}
+	}
+	for _, p := range [][]byte{{0x78}, {0x48, 1}, {0xf8, 1, 2}, {0x98, 7}} {
+		if !Plain(p) {
+			t.Errorf("% x is not plain", p)
+		}
+	}
 }
