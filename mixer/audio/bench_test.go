@@ -15,6 +15,7 @@ type loop struct {
 	packets [][]byte
 	at      int
 	playout *Playout
+	level   codec.AudioLevel
 }
 
 // coded encodes sound once.
@@ -43,7 +44,7 @@ func (l *loop) push(tick int, now time.Duration) {
 	data := l.packets[(tick+l.at)%len(l.packets)]
 	f := codec.NewEncodedFrame(len(data))
 	f.Data = append(f.Data, data...)
-	f.Seq, f.PTS = int64(tick), time.Duration(tick)*codec.FrameDuration
+	f.Seq, f.PTS, f.Level = int64(tick), time.Duration(tick)*codec.FrameDuration, l.level
 	l.playout.Push(f, now)
 }
 

@@ -79,7 +79,7 @@ func (m *Mix) used(class int) bool {
 		n += m.outside
 	}
 	for _, mem := range m.active {
-		if mem.out != nil && mem.listening && mem.class == class {
+		if (mem.out != nil || mem.relay.state != relayNone) && mem.listening && mem.class == class {
 			n--
 		}
 	}

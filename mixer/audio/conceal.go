@@ -6,6 +6,7 @@ func (p *Playout) conceal(n int) {
 	if p.skipped.on {
 		if p.skipped.level >= p.skipped.quiet {
 			p.hush(n)
+			p.ended(n)
 			return
 		}
 		p.wake()

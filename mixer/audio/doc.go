@@ -44,6 +44,27 @@
 // ticks, so what is copied from one is as exact as ever. The mix of the only one
 // who talks is silent too, and rests in the same way.
 //
+// # What is handed on as it came
+//
+// Where two are alone in a mix, with nobody outside it, what one hears is what the
+// other sends: his packets are it, and nothing is decoded or coded
+// ([Member.SetRelayLimit]). That is decided for each of the two by itself, and only
+// while the mix would pass the voice bit by bit: no gain, nothing to level, no echo,
+// no packet that is anything but 20 ms in mono, no rate above what the listener's
+// link is to carry. His [Playout] goes on as ever, and hands out each packet in the
+// tick in which it would have been decoded ([Playout.Packet]); the delay changes by
+// whole packets, in pauses. A packet that is missing is missing to the listener,
+// whose decoder conceals as ours would. Levels, by which gates open and the floor is
+// given, are what the sender says of them; now and then that is checked, and when
+// both talk at once they are decoded for some seconds each minute, to see that it is
+// no echo. While a gate is shut the listener is told of a pause, as ever.
+//
+// It begins where the listener has heard next to nothing for three ticks. It ends
+// in such a pause too, but for half a second at most, since there may be somebody
+// else to be heard: meanwhile our encoder codes along, after which the change is
+// not heard in mid-word either. Who is muted or put out is not handed on from that
+// tick on, and no packet is that is not well formed.
+//
 // # Loudness
 //
 // Speakers are brought towards -21 dBov while they speak, by up to 12 dB and by

@@ -267,6 +267,9 @@ func (d *EchoDetector) exceeds(g *[envelopeBands]float32, loud float32) bool {
 // Echo reports whether what comes from him is, at times, what he was sent.
 func (d *EchoDetector) Echo() bool { return d.echo }
 
+// suspects reports whether it may be one: what is likely has not lasted yet.
+func (d *EchoDetector) suspects() bool { return d.echo || d.lasts > 0 }
+
 // Only reports whether what came in the last tick is probably nothing but
 // echo: there is one, and the tick is not clearly louder than what was sent
 // and is due to come back now. A Gate is not to open on that, nor to stay open.

@@ -22,6 +22,8 @@ type Member struct {
 	muted    bool
 	active   bool // on the mix's list
 	wants    bool // wants to be heard, and may
+	passed   bool // all who hear him get his packets: he is not decoded, but to look
+	look     bool // in this tick he is, for the echo that may be in it
 	called   bool // has a place but was not decoded: the next sound must be
 	trust    trust
 	watching bool // the echo detector follows
@@ -40,6 +42,8 @@ type Member struct {
 	applied    float64 // the gain at the end of the last tick
 
 	class, wantClass int
+	relay            relay
+	offer            offer
 	out              *output // his own mix, or nil when he hears the shared one
 	closedTicks      int     // ticks for which nothing of him was in the sum
 	quietTicks       int     // of those, the last in a row in which the others paused
@@ -134,11 +138,14 @@ func (mem *Member) SetListening(listening bool) error {
 }
 
 // Frame returns what the member hears, all but himself, lent until the next
-// Tick; nil when he does not listen, or it could not be coded.
+// Tick; nil when he does not listen, or it could not be coded, or it is another's
+// packet ([Member.SetRelayLimit]) that has not come.
 func (mem *Member) Frame() *codec.EncodedFrame {
 	switch {
 	case !mem.listening:
 		return nil
+	case mem.relay.state != relayNone:
+		return mem.relay.frame
 	case mem.out != nil:
 		return mem.out.frame
 	case mem.gate.state != GateClosed:

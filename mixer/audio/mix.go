@@ -64,11 +64,14 @@ type Mix struct {
 	personal Sum
 	ghost    Sum // the fading rest of members who left in mid-word
 	hasGhost bool
-	scratch  codec.AudioFrame // sound of those who are not heard
-	active   []*Member        // those whose gate is not at rest, or who have an own mix
-	ranked   []*Member        // scratch: those who want to be heard
-	heard    []*Member        // those in the sum of the last tick, loudest first
-	silence                   // of the shared mix
+	scratch  codec.AudioFrame      // sound of those who are not heard
+	active   []*Member             // those whose gate is not at rest, or who have an own mix
+	ranked   []*Member             // scratch: those who want to be heard
+	heard    []*Member             // those in the sum of the last tick, loudest first
+	silence                        // of the shared mix
+	lent     []*codec.EncodedFrame // what is lent of members' own packets
+	offers   int                   // members whose packets are handed out
+	relayed  int                   // members who hear another's
 	sent     sentMix
 	speaker  speakerDetector
 	stats    MixStats
@@ -84,7 +87,8 @@ type MixStats struct {
 	// Silent counts ticks in which nobody was heard, and nothing was coded.
 	Silent uint64
 	// Decoded is how many packets were decoded, Skipped how many members' ticks
-	// were not, since their senders said that they are silent.
+	// were not, since their senders said that they are silent or since their
+	// packets were lent.
 	Decoded, Skipped uint64
 	// Checked counts ticks that were decoded only to see whether what a sender
 	// says of his level is true, Distrusted members of whom it was not.
@@ -94,6 +98,9 @@ type MixStats struct {
 	ToPersonal, ToShared, ClassChanges uint64
 	// Crowded counts ticks in which more wanted to be heard than can be.
 	Crowded uint64
+	// Relayed counts packets that were lent as they came, ToRelay and FromRelay
+	// listeners for whom that began, and for whom our encoder began again.
+	Relayed, ToRelay, FromRelay uint64
 	// EchoHeld counts ticks of members who were not heard because it was echo.
 	EchoHeld uint64
 	// EncodeErrors count frames that could not be coded and are missing.
@@ -136,6 +143,8 @@ func (m *Mix) Join(csrc uint32, src Puller) (*Member, error) {
 		mix: m, csrc: csrc, src: src, gain: 1, listening: true, level: codec.Silence,
 		levelling: !m.config.NoLevelling, detecting: !m.config.NoEchoDetection,
 	}
+	mem.offer.src, _ = src.(Relayer)
+	mem.relay.quiet = returnTicks // he has heard nothing yet
 	// Spread over time, so that a hall of silent people is not checked at once.
 	mem.trust.unheard = uint16(csrc * 2654435769 >> 24)
 	m.members = append(m.members, mem)
@@ -145,6 +154,7 @@ func (m *Mix) Join(csrc uint32, src Puller) (*Member, error) {
 	for _, list := range []*[]*Member{&m.ranked, &m.heard, &m.active} {
 		*list = slices.Grow(*list, max(len(m.members)-len(*list), 0)) // ranked may hold who has left
 	}
+	m.lent = slices.Grow(m.lent, len(m.members))
 	if err := m.provide(); err != nil {
 		m.remove(mem)
 		return nil, err
@@ -185,6 +195,7 @@ func (m *Mix) remove(mem *Member) bool {
 		return false
 	}
 	m.members = slices.Delete(m.members, i, i+1)
+	m.leaveRelay(mem)
 	for _, list := range []*[]*Member{&m.heard, &m.active} {
 		if i := slices.Index(*list, mem); i >= 0 {
 			*list = slices.Delete(*list, i, i+1)
@@ -218,8 +229,10 @@ func (m *Mix) Tick(pts, now time.Duration) error {
 	}
 	m.stats.Ticks++
 	m.dropFrames()
+	m.planRelays()
 	m.pull(now)
 	m.choose()
+	m.switchRelays()
 	m.add()
 	m.speaker.decide(m.active)
 	defer m.rest()
@@ -265,6 +278,8 @@ func (m *Mix) code(pts time.Duration) error {
 		errs.keep(m.encodeOwn(mem, pts))
 	}
 	errs.keep(m.encodeClasses(pts))
+	m.heardQuiet(level)
+	m.lendRelayed(pts)
 	return errs.first
 }
 
@@ -289,7 +304,7 @@ func (m *Mix) listen() uint8 {
 func (m *Mix) rest() {
 	kept := m.active[:0]
 	for _, mem := range m.active {
-		if mem.active = mem.gate.state != GateClosed || mem.out != nil; mem.active {
+		if mem.active = mem.gate.state != GateClosed || mem.out != nil || mem.relay.state != relayNone; mem.active {
 			kept = append(kept, mem)
 		}
 	}
@@ -318,6 +333,11 @@ func (m *Mix) dropFrames() {
 	for _, out := range m.spare {
 		out.dropFrame()
 	}
+	for i, f := range m.lent {
+		f.Release()
+		m.lent[i] = nil
+	}
+	m.lent = m.lent[:0]
 }
 
 // add makes the exact sum of all voices whose gate is not closed, and the list
@@ -396,6 +416,7 @@ func (m *Mix) Close() error {
 		return nil
 	}
 	m.closed = true
+	m.dropFrames()
 	var errs []error
 	for i := range m.classes {
 		errs = append(errs, m.classes[i].close())

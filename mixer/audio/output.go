@@ -128,7 +128,9 @@ func (m *Mix) recycle(out *output) { m.spare = append(m.spare, out) }
 // copy of the shared one. It must come before anything of this tick is limited
 // or coded.
 func (m *Mix) toPersonal(mem *Member) error {
-	if mem.out != nil || !mem.listening || mem.gate.state == GateClosed {
+	switch {
+	case mem.out != nil, !mem.listening, mem.relay.state == relaying,
+		mem.gate.state == GateClosed && mem.relay.state == relayNone:
 		return nil
 	}
 	if len(m.spare) == 0 {
@@ -163,6 +165,8 @@ func (m *Mix) toShared(mem *Member, level uint8) error {
 	case mem.out == nil:
 		return nil
 	case !mem.listening:
+	case mem.relay.state != relayNone:
+		return nil
 	case mem.gate.state != GateClosed:
 		mem.quietTicks = 0
 		return nil
@@ -224,12 +228,17 @@ func (m *Mix) encode(c *coder, pcm *codec.AudioFrame, pts time.Duration, mem *Me
 
 // publish makes a packet this tick's frame.
 func (c *coder) publish(packet []byte, pts time.Duration) *codec.EncodedFrame {
-	// A frame that is retained for a while should not hold the longest
-	// packet's memory, so it is made when the length is known.
+	c.frame = newFrame(packet, c.stream, pts)
+	return c.frame
+}
+
+// newFrame returns a frame with a copy of a packet. One that is retained for a
+// while should not hold the longest packet's memory, so it is made when the length
+// is known.
+func newFrame(packet []byte, stream codec.StreamID, pts time.Duration) *codec.EncodedFrame {
 	f := codec.NewEncodedFrame(len(packet))
-	f.Codec, f.Stream, f.PTS = codec.Opus, c.stream, pts
+	f.Codec, f.Stream, f.PTS = codec.Opus, stream, pts
 	f.Data = append(f.Data, packet...)
 	f.Heard = f.Heard[:0]
-	c.frame = f
 	return f
 }

@@ -45,7 +45,7 @@ type PlayoutStats struct {
 	// nobody pulled, what came twice, what came after its turn, what was no
 	// Opus packet, and what was left out of a backlog.
 	Packets, Overflowed, Duplicate, Late, Corrupt, Skipped uint64
-	// Undecoded packets were too quiet to be asked for; Redundant ones came as
+	// Undecoded packets were too quiet to be asked for, or only handed on; Redundant ones came as
 	// redundancy (RFC 2198) and are counted nowhere else, needed or not.
 	Undecoded, Redundant uint64
 	// Lost packets were not there when their turn came (those that came Late
@@ -129,6 +129,7 @@ type Playout struct {
 	sched    schedule
 	steering steering
 	skipped  skipping
+	relayed  relayed
 	closed   bool
 }
 
@@ -140,6 +141,7 @@ func NewPlayout(config PlayoutConfig) (*Playout, error) {
 	}
 	p := &Playout{dec: config.Decoder, batch: make([]arrival, 0, inboxPackets)}
 	p.look, _ = config.Decoder.(inspector)
+	p.relayed.plain, _ = config.Decoder.(plainer)
 	p.fifo.init()
 	p.sched.init()
 	return p, nil
@@ -165,6 +167,7 @@ func (p *Playout) Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8) In
 		clear(dst[:])
 		return Info{Silent: true, Level: codec.Silence}
 	}
+	p.relayed.drop()
 	p.drain()
 	p.jit.tick()
 	p.skipped.quiet = quiet
@@ -282,6 +285,7 @@ func (p *Playout) Close() error {
 	p.closed = true
 	p.ring.reset(0)
 	p.skipped.forget()
+	p.relayed.drop()
 	return p.dec.Close()
 }
 

@@ -36,6 +36,13 @@ func (t *trust) due() bool { return t.unheard >= trustTicks<<t.doublings }
 // quiet says from which level down the member's next sound need not be decoded.
 func (mem *Member) quiet() uint8 {
 	switch {
+	case mem.look:
+		return DecodeAlways
+	case mem.passed && !mem.trust.none:
+		if mem.trust.due() && !mem.muted {
+			return DecodeAlways
+		}
+		return wantNothing
 	case mem.gate.state != GateClosed || mem.called || mem.trust.none:
 		return DecodeAlways
 	case mem.muted || mem.gain == 0:
@@ -68,6 +75,9 @@ func (m *Mix) pull(now time.Duration) {
 			m.stats.Skipped++
 		}
 		m.stats.Decoded += uint64(info.Decoded)
+		if m.offers > 0 {
+			mem.offered()
+		}
 		mem.info, mem.called = info, false
 		mem.wants = mem.gate.Hear(info.Level) && !mem.muted && mem.gain > 0
 		if info.Skipped || mem.trust.unheard > 0 {
@@ -103,7 +113,11 @@ func (m *Mix) check(mem *Member, quiet uint8, info Info) {
 	case quiet == DecodeAlways && t.due() && info.Decoded > 0:
 		t.unheard = 0
 		m.stats.Checked++
-		if !mem.wants || mem.level < info.Level+trustGapDB {
+		told := mem.level
+		if p := mem.offer.packet; p != nil && p.Level.Valid {
+			told = min(told, p.Level.DBov) // a word that has just begun is no lie
+		}
+		if !mem.wants || told < info.Level+trustGapDB {
 			t.doublings = min(t.doublings+1, trustDoublings)
 			return
 		}
@@ -127,7 +141,7 @@ func (m *Mix) choose() {
 		}
 	}
 	for _, mem := range places {
-		if mem.info.Skipped && mem.gate.state == GateClosed {
+		if mem.info.Skipped && mem.gate.state == GateClosed && !mem.passed {
 			// He is let in when his sound is there, which is in the next tick.
 			mem.called, mem.wants = true, false
 		} else if !mem.active {

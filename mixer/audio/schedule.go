@@ -186,6 +186,7 @@ func (p *Playout) play(head packet, gap int64) {
 	s.slackPTS, s.played = head.pts, true
 	s.cursor = head.pts
 	s.lastDTX = len(head.frame.Data) <= 2
+	p.relayed.take(head.frame)
 	if quiet && p.skip(head.frame, level) {
 		return
 	}

@@ -62,6 +62,9 @@ func (m *Mix) watch(mem *Member, pcm *codec.AudioFrame, info Info) {
 		mem.watching, mem.echo = false, false
 		return
 	}
+	if mem.passed && !mem.look {
+		return // he is not decoded, but to see whether what he tells is true
+	}
 	if !mem.watching {
 		// From here on he is followed; what may come back now was sent before.
 		for back := min(m.sent.n, sentTicks); back > 1; back-- {
@@ -71,6 +74,10 @@ func (m *Mix) watch(mem *Member, pcm *codec.AudioFrame, info Info) {
 	}
 	sent, got := &silentEnvelope, (*Envelope)(nil)
 	switch {
+	case mem.relay.state == relaying && mem.relay.from != nil:
+		// It is decoded as he is, of the last tick or of this one.
+		m.sent.own.Measure(&mem.relay.from.pcm)
+		sent = &m.sent.own
 	case mem.out != nil:
 		m.sent.own.Measure(&mem.out.pcm)
 		sent = &m.sent.own

@@ -98,6 +98,10 @@ func (p *Playout) steer() (level uint8) {
 	if st.offsets.n < offsetLearn && excess < excessMuch {
 		return level
 	}
+	if p.relayed.mode == RelayOn {
+		p.steerRelayed(excess, calm)
+		return level
+	}
 	st.growing = excess < 0 && (st.growing || calm || excess < excessRisk)
 	grain := p.grain()
 	rest := p.fifo.len() % grain
@@ -142,7 +146,7 @@ func (p *Playout) level(from int) uint8 {
 // calm says that 20 ms that wait, from a sample on, hold no speech, or nobody
 // asks for it.
 func (p *Playout) calm(from int) bool {
-	return p.skipped.all(p.fifo.len()-from) || p.steering.quiet(p.level(from))
+	return p.relayed.mode != RelayOn && p.skipped.all(p.fifo.len()-from) || p.steering.quiet(p.level(from))
 }
 
 // quiet says that a level is not speech.
