@@ -28,6 +28,7 @@ type voice struct {
 	member *audio.Member // nil when there was no encoder for him
 	facts  *facts        // those that member was set to
 	class  int           // that it was set to
+	relay  int           // the bitrate of others' packets that it was set to
 }
 
 // audioLoop ticks all mixes of the room until ctx is done.
@@ -126,6 +127,10 @@ func (r *Room) tickAudio(v *view, pts, now time.Duration) {
 			if err := u.member.SetClass(c); err != nil {
 				r.log.Error("a listener changes its class", "participant", u.p.id, "error", err)
 			}
+		}
+		if bps := u.p.soundLoss.relayBps(); bps != u.relay && u.member != nil {
+			u.relay = bps
+			u.member.SetRelayLimit(bps)
 		}
 	}
 	if err := g.mix.Tick(pts, now); err != nil && now-g.voices.failed > time.Second {

@@ -105,6 +105,9 @@
 // instead. Who is silent by what he says of his level is not decoded, and when
 // nobody is heard nothing is coded.
 //
+// Two who hear only each other are lent each other's packets as they came, like the
+// pictures of a source that fills a canvas, as long as nothing is to be done to them.
+//
 // # Time
 //
 // Each room has an epoch. Tick n of a clock is due at epoch + n/rate, computed

@@ -34,7 +34,12 @@ type lossClass struct {
 	loss atomic.Uint64 // math.Float64bits of the mean
 	at   atomic.Int32
 	most atomic.Int32 // the highest class that suits the client
+	take atomic.Int32 // the bitrate that others may send it as they do
 }
+
+// mostRelayed is the most that is handed on of what others send, as much as our
+// own encoder may be set to: beyond, it is no speech that they send.
+const mostRelayed = 64_000
 
 // limit says which rate the client can take at most, 0 being any, and whether
 // it makes use of error correction. Without limit it takes the lowest class.
@@ -46,6 +51,21 @@ func (c *lossClass) limit(maxBps int, fec bool) {
 		}
 	}
 	c.most.Store(int32(most))
+	take := mostRelayed
+	if maxBps > 0 {
+		take = min(maxBps, take)
+	}
+	c.take.Store(int32(take))
+}
+
+// relayBps is the bitrate of others' packets that the client can be given as they
+// came, 0 being none: where sound is lost, it is our encoder that does something
+// about it. Without limit it is none.
+func (c *lossClass) relayBps() int {
+	if c.at.Load() > 0 {
+		return 0
+	}
+	return int(c.take.Load())
 }
 
 // class is the class to be in.

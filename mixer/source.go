@@ -123,6 +123,19 @@ func (s *sharedSound) Pull(dst *codec.AudioFrame, now time.Duration, quiet uint8
 	return s.info
 }
 
+// SetRelay implements audio.Relayer.
+func (s *sharedSound) SetRelay(mode audio.RelayMode) { s.from.SetRelay(mode) }
+
+// Packet implements audio.Relayer. Where the sound is worked on, or heard in several
+// mixes, its packets are not what is to be heard.
+func (s *sharedSound) Packet() (*codec.EncodedFrame, audio.PacketState) {
+	f, state := s.from.Packet()
+	if state == audio.PacketFit && (s.mixes > 1 || s.suppressor != nil) {
+		state = audio.PacketEnding
+	}
+	return f, state
+}
+
 // process takes noise out of what was decoded, if somebody asked for it. What
 // was not decoded will not be heard either.
 func (s *sharedSound) process(pcm *codec.AudioFrame, info audio.Info) audio.Info {

@@ -69,6 +69,9 @@ func (s *Stats) add(o Stats) {
 	s.Mix.Checked += o.Mix.Checked
 	s.Mix.Distrusted += o.Mix.Distrusted
 	s.Mix.ClassChanges += o.Mix.ClassChanges
+	s.Mix.Relayed += o.Mix.Relayed
+	s.Mix.ToRelay += o.Mix.ToRelay
+	s.Mix.FromRelay += o.Mix.FromRelay
 	s.Mix.EchoHeld += o.Mix.EchoHeld
 	s.Mix.ToPersonal += o.Mix.ToPersonal
 	s.Mix.ToShared += o.Mix.ToShared

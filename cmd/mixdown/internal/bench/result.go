@@ -159,7 +159,8 @@ type ServerView struct {
 	DecodedPerCanvas float64            `json:"decodedPixelsPerCanvas"`
 	AudioDecodes     float64            `json:"audioDecodes"`
 	AudioEncodes     float64            `json:"audioEncodes"`
-	VideoEncodes     map[string]float64 `json:"videoEncodes"` // by tier
+	AudioRelayed     float64            `json:"audioRelayed,omitempty"` // packets handed on as they came
+	VideoEncodes     map[string]float64 `json:"videoEncodes"`           // by tier
 	Keyframes        float64            `json:"keyframes"`
 	// Canvases were composed, Passed are pictures of a source that were sent on as
 	// they came, Rested those that were not coded because nothing had changed; all
@@ -343,6 +344,7 @@ func view(d series, seconds float64) *ServerView {
 		DecodedPixels:          d["mixdown_video_decoded_pixels_total"] / seconds,
 		AudioDecodes:           d["mixdown_audio_decodes_total"] / seconds,
 		AudioEncodes:           d["mixdown_audio_encodes_total"] / seconds,
+		AudioRelayed:           d["mixdown_audio_relayed_total"] / seconds,
 		VideoEncodes:           make(map[string]float64),
 		Canvases:               d["mixdown_canvas_drawn_total"] / seconds,
 		Passed:                 d.sum("mixdown_rendition_passed_total") / seconds,

@@ -30,8 +30,8 @@ func (r *Result) Table(w io.Writer) {
 		r.floors(p)
 	}
 	if v := r.Server; v != nil {
-		p("per second", "video decodes %.0f (%.2f canvases of pixels), encodes %s, %.0f left out as unchanged, %.0f passed through; %.1f canvases composed; audio decodes %.0f, encodes %.0f; %.0f key frames in all",
-			v.VideoDecodes, v.DecodedPerCanvas, byTier(v.VideoEncodes), v.Rested, v.Passed, v.Canvases, v.AudioDecodes, v.AudioEncodes, v.Keyframes)
+		p("per second", "video decodes %.0f (%.2f canvases of pixels), encodes %s, %.0f left out as unchanged, %.0f passed through; %.1f canvases composed; audio decodes %.0f, encodes %.0f, %.0f handed on; %.0f key frames in all",
+			v.VideoDecodes, v.DecodedPerCanvas, byTier(v.VideoEncodes), v.Rested, v.Passed, v.Canvases, v.AudioDecodes, v.AudioEncodes, v.AudioRelayed, v.Keyframes)
 		p("spent", "%.3f cores on decoding, %.3f composing, %.3f encoding (%.2f ms a canvas), %.3f sound", v.Cores.Decode, v.Cores.Compose, v.Cores.Encode, v.EncodeMsPerCanvas, v.Cores.Sound)
 		if v.GovernorLevel+v.GovernorClimbs > 0 {
 			p("overload", "quality was lowered %.0f times, and stood at level %.0f when it ended: these figures are not those of full quality", v.GovernorClimbs, v.GovernorLevel)
