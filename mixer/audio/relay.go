@@ -39,13 +39,13 @@ const (
 	// In what nobody decodes nobody can find an echo: so while two talk at once,
 	// and only then could it be one, both are decoded until nothing has been like
 	// one for relayLook ticks in a row, 5 s, twice what the detector needs. That
-	// is believed for relayTrusts, 10 s, and each time for twice as long, up to
+	// is believed for relayTrusts, 20 s, and each time for twice as long, up to
 	// 80 s. Of eight pairs of voices, the likeness was below relayUnlike for 22 s
 	// and more in a row; of an echo it is above echoOn.
 	relayLook      = 250
 	relayUnlike    = 0.4
-	relayTrusts    = 500
-	relayDoublings = 3
+	relayTrusts    = 1000
+	relayDoublings = 2
 )
 
 // relayState is who makes the packets that a listener hears.
@@ -116,8 +116,9 @@ func (m *Mix) other(mem *Member) *Member {
 // planRelays comes first in a tick: it decides who goes on hearing packets as they
 // came, and hence who need not be decoded.
 func (m *Mix) planRelays() {
-	two := len(m.members) == 2 && m.outside == 0
-	if !two && m.offers+m.relayed == 0 {
+	// Of who is alone it is known what he sends when the other comes.
+	few := len(m.members) <= 2 && m.outside == 0
+	if !few && m.offers+m.relayed == 0 {
 		return
 	}
 	for _, mem := range m.members {
@@ -136,9 +137,9 @@ func (m *Mix) planRelays() {
 		}
 	}
 	for _, mem := range m.members {
-		m.planOffer(mem, two)
+		m.planOffer(mem, few)
 	}
-	if two {
+	if few && len(m.members) == 2 {
 		m.planLook(m.members[0], m.members[1])
 	}
 }
@@ -170,7 +171,7 @@ func (m *Mix) leaveRelay(mem *Member) {
 }
 
 // planOffer tells a member's source what its packets are used for.
-func (m *Mix) planOffer(mem *Member, two bool) {
+func (m *Mix) planOffer(mem *Member, few bool) {
 	o := &mem.offer
 	o.packet, mem.look = nil, false
 	mode := RelayOff
@@ -181,7 +182,7 @@ func (m *Mix) planOffer(mem *Member, two bool) {
 			mem.passed = by.relay.state == relaying
 		}
 	}
-	if mode == RelayOff && two {
+	if mode == RelayOff && few {
 		mode = RelayOffer
 	}
 	if o.src == nil || mode == RelayOff && o.mode == RelayOff {

@@ -261,7 +261,7 @@ func TestRelayFindsEchoes(t *testing.T) {
 			}
 		})
 		t.Logf("found after %v, %+v", found, k.Stats())
-		if !began || early || found == 0 || found > 30*time.Second || a.Relayed() {
+		if !began || early || found == 0 || found > 25*time.Second || a.Relayed() {
 			t.Errorf("echo from %v on: handed on at first: %v, found too early: %v, found after %v, handed on in the end: %v",
 				from, began, early, found, a.Relayed())
 		}
@@ -280,9 +280,9 @@ func TestRelayLooksForEchoesNowAndThen(t *testing.T) {
 		t.Errorf("%d packets decoded, looked at a for %d ticks, at b for %d", looked, a.offer.looked, b.offer.looked)
 	}
 	before = k.Stats().Decoded
-	k.run(400)
+	k.run(500)
 	if n := k.Stats().Decoded - before; n > 20 || !a.Relayed() || !b.Relayed() {
-		t.Errorf("%d packets decoded in the 8 s afterwards", n)
+		t.Errorf("%d packets decoded in the 10 s afterwards", n)
 	}
 }
 
@@ -420,5 +420,30 @@ func BenchmarkRelay(b *testing.B) {
 				r.step(b)
 			}
 		})
+	}
+}
+
+// Who comes while the other talks has that one's packets from the first that he is
+// lent, also when it is late.
+func TestRelayFromTheFirst(t *testing.T) {
+	k := newTalk(t)
+	a := k.join(1, audiotest.Tone(440, 4200, 4*second), opus.EncoderConfig{})
+	k.run(50)
+	good := a.way.edit
+	a.way.edit = func(f *codec.EncodedFrame) *codec.EncodedFrame {
+		if f = good(f); f.Seq == 50 || f.Seq == 51 {
+			f.Release()
+			return nil
+		}
+		return f
+	}
+	b := k.join(2, audiotest.Noise(1, 8, second), opus.EncoderConfig{})
+	k.run(100, func() {
+		if !b.Relayed() {
+			t.Fatalf("tick %d: not relayed", k.tick-1)
+		}
+	})
+	if power := b.hears(440); math.Abs(power+20.9) > 1.5 {
+		t.Errorf("heard at %.1f dBov", power)
 	}
 }
