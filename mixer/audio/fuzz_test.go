@@ -71,6 +71,8 @@ func play(t *testing.T, dec codec.AudioDecoder, packets [][]byte, in []byte) {
 			now += time.Duration(op&15) * 10 * ms
 			if op&16 != 0 {
 				quiet = op << 4
+			} else {
+				p.SetRelay(RelayMode(op & 3 % 3))
 			}
 			continue
 		case 5: // extremes
@@ -101,6 +103,9 @@ func play(t *testing.T, dec codec.AudioDecoder, packets [][]byte, in []byte) {
 				if info.Level > codec.Silence || info.Decoded < 0 || info.Silent && dst != (codec.AudioFrame{}) ||
 					info.Skipped && (!info.Silent || info.Level < quiet) {
 					t.Fatalf("pull gave %+v", info)
+				}
+				if f, state := p.Packet(); state == PacketFit && (!opus.Plain(f.Data) || len(f.Data) > maxRelayBytes) {
+					t.Fatalf("handed out as fit: % x", f.Data)
 				}
 				if n := p.fifo.len(); n > fifoSamples {
 					t.Fatalf("%d samples wait", n)
