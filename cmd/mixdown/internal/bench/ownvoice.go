@@ -22,18 +22,21 @@ import (
 const (
 	maxProbes  = 16 // so many talkers have one: of more than eight not all are heard anyway
 	probeCycle = 5 * time.Second
-	probeLevel = 0.35 // amplitude, of full scale
+	// probeLevel is its amplitude, of full scale, among many; among fewer there is less
+	// noise, and probeShare for each of them is enough. Of two it must not be louder:
+	// rooms correct who is too loud, where otherwise two are sent each other's packets.
+	probeLevel, probeShare = 0.35, 0.04
 	// probeGuard is left free on both sides of a turn: loops are started at one
 	// instant, but packets are 20 ms, and a playout's delay changes.
 	probeGuard = 30 * time.Millisecond
 	probeRamp  = 30 * time.Millisecond
 )
 
-// probe is when in each cycle somebody's tone sounds, in samples, and at which
-// frequency.
+// probe is when in each cycle somebody's tone sounds, in samples, at which frequency
+// and how loud.
 type probe struct {
-	hz       float64
-	from, to int
+	hz, level float64
+	from, to  int
 }
 
 // probeOf returns the i-th talker's; ok is false when he has none.
@@ -45,7 +48,10 @@ func probeOf(i, talkers int) (p probe, ok bool) {
 	slot, guard := samplesOf(probeCycle)/n, samplesOf(probeGuard)
 	// 3.7 to 4.8 kHz, 70 Hz apart, but not evenly; whole cycles in a loop.
 	f := 3700 + 70*(float64((5*i)%maxProbes)+0.5*rand.New(rand.NewPCG(uint64(i), 0x70726f6265)).Float64())
-	return probe{math.Round(f*soundSeconds) / soundSeconds, i*slot + guard, (i+1)*slot - guard}, true
+	return probe{
+		hz: math.Round(f*soundSeconds) / soundSeconds, level: min(probeLevel, float64(n)*probeShare),
+		from: i*slot + guard, to: (i+1)*slot - guard,
+	}, true
 }
 
 // duty is the share of time that it sounds.
@@ -60,7 +66,7 @@ func (p probe) add(pcm []int16, from int) {
 			continue
 		}
 		edge := min(float64(min(at-p.from, p.to-at))/ramp, 1)
-		level := 32767 * probeLevel * (0.5 - 0.5*math.Cos(math.Pi*edge))
+		level := 32767 * p.level * (0.5 - 0.5*math.Cos(math.Pi*edge))
 		v := float64(pcm[i]) + level*math.Sin(2*math.Pi*math.Mod(p.hz*float64(from+i)/codec.SampleRate, 1))
 		pcm[i] = int16(min(max(math.Round(v), -32768), 32767))
 	}

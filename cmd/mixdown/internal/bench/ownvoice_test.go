@@ -271,7 +271,7 @@ func TestProbesTakeTurns(t *testing.T) {
 	if n := loudness(pcm[:p.from]) + loudness(pcm[p.to:]); n != 0 {
 		t.Errorf("beside its turn it is as loud as %v", n)
 	}
-	if got, want := loudness(pcm[p.from:p.to]), probeLevel/math.Sqrt2; math.Abs(got-want) > want/10 {
+	if got, want := loudness(pcm[p.from:p.to]), p.level/math.Sqrt2; math.Abs(got-want) > want/10 {
 		t.Errorf("in its turn it is as loud as %.3f: want %.3f or a little less", got, want)
 	}
 }
