@@ -180,6 +180,7 @@ func (p *Participant) inherit(old *Participant, a *attachment, epoch time.Durati
 	p.soundLoss.loss.Store(old.soundLoss.loss.Load())
 	p.soundLoss.at.Store(old.soundLoss.at.Load())
 	p.soundLoss.most.Store(old.soundLoss.most.Load())
+	p.soundLoss.take.Store(old.soundLoss.take.Load())
 	old.view.said.Lock()
 	said := old.view.said.path
 	old.view.said.Unlock()

@@ -24,9 +24,10 @@ const (
 	// climbPackets show a queue that grows.
 	climbPackets = 4
 	// climbBytes leaves out sound, which comes into the queue when some of what is in
-	// front of it has left, and so takes less long. climbLook packets are looked at.
+	// front of it has left, and so takes less long. climbLook packets are looked at:
+	// of the smallest pictures one goes for three of sound.
 	climbBytes = 300
-	climbLook  = 3 * climbPackets
+	climbLook  = 8 * climbPackets
 	// fallMin over three packets is more than a clock's steps.
 	fallMin = 5 * time.Millisecond
 	// queueFloor is the standing queue that is too long on a path without jitter.

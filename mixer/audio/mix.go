@@ -72,6 +72,7 @@ type Mix struct {
 	lent     []*codec.EncodedFrame // what is lent of members' own packets
 	offers   int                   // members whose packets are handed out
 	relayed  int                   // members who hear another's
+	few      bool                  // two members at most, and nobody outside, in the last tick
 	sent     sentMix
 	speaker  speakerDetector
 	stats    MixStats
@@ -144,7 +145,9 @@ func (m *Mix) Join(csrc uint32, src Puller) (*Member, error) {
 		levelling: !m.config.NoLevelling, detecting: !m.config.NoEchoDetection,
 	}
 	mem.offer.src, _ = src.(Relayer)
-	mem.relay.quiet = returnTicks // he has heard nothing yet
+	if len(m.members) < 2 && m.outside == 0 {
+		mem.relay.quiet = returnTicks // he has heard nothing yet
+	}
 	// Spread over time, so that a hall of silent people is not checked at once.
 	mem.trust.unheard = uint16(csrc * 2654435769 >> 24)
 	m.members = append(m.members, mem)

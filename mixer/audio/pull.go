@@ -105,7 +105,7 @@ func (m *Mix) pull(now time.Duration) {
 func (m *Mix) check(mem *Member, quiet uint8, info Info) {
 	t := &mem.trust
 	switch {
-	case info.Skipped:
+	case info.Skipped, mem.passed && quiet != DecodeAlways: // redundancy is decoded, and tells no level
 		t.unheard = min(t.unheard+1, trustTicks<<trustDoublings)
 	case quiet != DecodeAlways && info.Decoded > 0:
 		// He told that there was something: he tells his levels.

@@ -118,6 +118,12 @@ func (m *Mix) other(mem *Member) *Member {
 func (m *Mix) planRelays() {
 	// Of who is alone it is known what he sends when the other comes.
 	few := len(m.members) <= 2 && m.outside == 0
+	if m.few && !few {
+		for _, mem := range m.members {
+			mem.relay.quiet = 0 // from here on nobody follows it
+		}
+	}
+	m.few = few
 	if !few && m.offers+m.relayed == 0 {
 		return
 	}
@@ -129,10 +135,13 @@ func (m *Mix) planRelays() {
 			m.endRelay(mem)
 			r.quiet = returnTicks
 		}
-		if r.state == relaying {
-			if within, bar := m.barred(mem); bar {
+		if within, bar := m.barred(mem); bar {
+			switch r.state {
+			case relaying:
 				r.state, r.warm, r.left = relayLeaving, 0, within
 				m.stats.FromRelay++
+			case relayLeaving:
+				r.left = min(r.left, within) // there may be more hurry now
 			}
 		}
 	}
@@ -211,7 +220,7 @@ func (m *Mix) planLook(a, b *Member) {
 		case both && mem.passed && mem.detecting:
 			a.look, b.look = true, true
 			o.looked++
-			if mem.detector.likely >= relayUnlike {
+			if max(a.detector.likely, b.detector.likely) >= relayUnlike {
 				o.looked = 0
 			}
 			if o.looked >= relayLook {
@@ -225,6 +234,9 @@ func (m *Mix) planLook(a, b *Member) {
 // barred reports whether the member can be lent no packets as they came, and
 // within how many ticks our encoder is to take over where he is.
 func (m *Mix) barred(mem *Member) (within int, bar bool) {
+	if r := &mem.relay; r.state != relayNone && (r.from == nil || !r.from.offer.fits) {
+		return 0, true // there is nothing of it that anybody can hear
+	}
 	from := m.other(mem)
 	if from == nil || mem.relay.state != relayNone && mem.relay.from != from {
 		return relaySoon, true
@@ -236,8 +248,8 @@ func (m *Mix) barred(mem *Member) (within int, bar bool) {
 	}
 	switch {
 	case o.src == nil, !o.fits:
-		return 0, true // what he sends now, nobody can hear
-	case from.gain != 1, from.echo, from.trust.none, o.ending, o.rate > most, mem.class != 0, mem.wantClass != 0:
+		return 0, true
+	case from.gain != 1, from.echo, mem.echo, from.trust.none, o.ending, o.rate > most, mem.class != 0, mem.wantClass != 0:
 		return relaySoon, true
 	case from.levelling && from.leveller.gainDB != 0:
 		return relayLate, true
@@ -280,7 +292,7 @@ func (m *Mix) switchRelays() {
 			if r.wait > 0 || r.quiet < returnTicks || !mem.listening || r.maxBps == 0 {
 				continue
 			}
-			if _, bar := m.barred(mem); !bar && !m.other(mem).detector.suspects() {
+			if _, bar := m.barred(mem); !bar && !m.other(mem).detector.suspects() && !mem.detector.suspects() {
 				m.beginRelay(mem)
 			}
 		case relayLeaving:

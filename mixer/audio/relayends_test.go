@@ -137,6 +137,45 @@ func TestRelayEnds(t *testing.T) {
 	}
 }
 
+// What ends in a pause ends sooner when there is more reason for it.
+func TestRelayEndsSooner(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		then   func(k *talk, a *client)
+		within int // ticks
+		hz     float64
+	}{
+		{"third", func(k *talk, _ *client) {
+			k.join(3, audiotest.Tone(830, 4200, 20*second), opus.EncoderConfig{})
+		}, relaySoon, 830},
+		{"unfit", func(_ *talk, a *client) {
+			good := a.way.edit
+			a.way.edit = func(f *codec.EncodedFrame) *codec.EncodedFrame {
+				f = good(f)
+				f.Level = codec.AudioLevel{}
+				return f
+			}
+		}, 5, 440}, // what waits in the playout is played first
+	} {
+		k, a, b := relayedPair(t)
+		a.SetLevelling(true)
+		a.leveller.gainDB = -6 // he is too loud
+		k.run(10)
+		if b.relay.state != relayLeaving || b.relay.left < 2*relaySoon {
+			t.Fatalf("%s: in state %d, for %d ticks", test.name, b.relay.state, b.relay.left)
+		}
+		test.then(k, a)
+		k.run(test.within + 2)
+		if b.Relayed() {
+			t.Errorf("%s: packets are handed on still after %d ticks", test.name, test.within+2)
+		}
+		k.run(20)
+		if power := b.hears(test.hz); power < -30 {
+			t.Errorf("%s: %g Hz is heard at %.1f dBov", test.name, test.hz, power)
+		}
+	}
+}
+
 // Nobody is lent what is no packet of 20 ms in mono, however it came about, and
 // who sends such is heard all the same, if it can be decoded.
 func TestUnfitIsNotRelayed(t *testing.T) {
@@ -252,7 +291,11 @@ func TestRelayFindsEchoes(t *testing.T) {
 			return g
 		}
 		began, early, found := false, false, time.Duration(0)
+		leaked := 0 // ticks in which a hears b, of whom nothing is heard but the echo
 		k.run(50*50, func() {
+			if found > 0 && b.Speaking() {
+				leaked++
+			}
 			now := time.Duration(k.tick) * codec.FrameDuration
 			began = began || a.Relayed()
 			early = early || now < from && b.Echo()
@@ -261,9 +304,12 @@ func TestRelayFindsEchoes(t *testing.T) {
 			}
 		})
 		t.Logf("found after %v, %+v", found, k.Stats())
-		if !began || early || found == 0 || found > 25*time.Second || a.Relayed() {
-			t.Errorf("echo from %v on: handed on at first: %v, found too early: %v, found after %v, handed on in the end: %v",
-				from, began, early, found, a.Relayed())
+		if !began || early || found == 0 || found > 25*time.Second || a.Relayed() || b.Relayed() {
+			t.Errorf("echo from %v on: handed on at first: %v, found too early: %v, found after %v, handed on in the end: %v, %v",
+				from, began, early, found, a.Relayed(), b.Relayed())
+		}
+		if leaked > 50 {
+			t.Errorf("echo from %v on: once it was found it was heard for %d ticks", from, leaked)
 		}
 	}
 }
