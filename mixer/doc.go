@@ -79,8 +79,9 @@
 //
 // Which rendition a client is sent, a policy of its own decides: the middle one
 // to begin with, a larger one when the client's connection believes that the
-// path carries it (it probes for what the room says would come next), a smaller
-// one at once when not. Going up, the old picture goes on until the new one's
+// path carries three quarters of its nominal bitrate, or what others are sent there
+// (it probes for what the room says would come next), a smaller one at once when
+// not even 0.6. Going up, the old picture goes on until the new one's
 // first key frame; going down it does not, since it is what clogs the link. A
 // rendition's bitrate follows those who watch it, from its nominal down to 0.6 of
 // that. Who goes up and down again and again stays on the smallest one for a
